@@ -1,0 +1,1 @@
+"""The validator: what the engine, KServe or the benchmark itself would reject."""

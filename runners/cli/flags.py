@@ -1,0 +1,96 @@
+"""Command-line flags as overrides of profile keys; an explicit flag beats the profile."""
+
+from pathlib import Path
+from typing import Any
+
+from runners.errors import UsageError
+from runners.profiles.load import Override, load_profile, parse_set
+
+DEFAULT_PROFILE = "standard"
+
+_KEYS = {
+    "model": "model.uri",
+    "requests": "load.requests",
+    "concurrency": "load.concurrency",
+    "rate": "load.rate",
+    "duration": "load.duration_s",
+    "max_tokens": "workload.max_tokens",
+    "seed": "load.seed",
+    "target": "target",
+    "url": "url",
+    "namespace": "serving.namespace",
+    "service": "serving.service",
+    "api_key_env": "api_key_env",
+}
+
+# A limit or a pace given by flag replaces its counterpart in the profile.
+_REPLACES = {
+    "requests": ("duration", "load.duration_s"),
+    "duration": ("requests", "load.requests"),
+    "rate": ("concurrency", "load.concurrency"),
+}
+
+_BACKENDS = {
+    "vllm": ("vllm", "vllm"),
+    "vllm-huggingface": ("vllm", "vllm-huggingface"),
+    "tgi": ("tgi", "tgi"),
+    "tensorrt-llm": ("tensorrt-llm", "tensorrt-llm"),
+    "tensorrt": ("tensorrt-llm", "tensorrt-llm"),
+    "trtllm": ("tensorrt-llm", "tensorrt-llm"),
+    "triton": ("tensorrt-llm", "triton"),
+}
+
+
+def overrides(flags: dict[str, Any]) -> list[Override]:
+    """What the flags change in a profile, in order; `--set` comes last."""
+    found: list[Override] = []
+    for flag, (other, key) in _REPLACES.items():
+        if flags[flag] is not None and flags[other] is None:
+            found.append(Override(key, None, f"--{flag}"))
+    for flag, key in _KEYS.items():
+        if flags[flag] is not None:
+            found.append(Override(key, flags[flag], f"--{flag.replace('_', '-')}"))
+    if flags["rate"] is not None and _is_closed(flags["profile"]):
+        found.append(Override("load.pattern", None, "--rate"))
+    if flags["url"] is not None and flags["target"] is None:
+        found.append(Override("target", "url", "--url"))
+    if flags["backend"] is not None:
+        found += _backend(flags["backend"])
+    if flags["extra_engine_args"] is not None:
+        found += _engine_arguments(flags["extra_engine_args"])
+    for text in flags["settings"]:
+        key, value = parse_set(text)
+        found.append(Override(key, value, f"--set {key}"))
+    return found
+
+
+def _is_closed(profile: str | None) -> bool:
+    return load_profile(profile or DEFAULT_PROFILE).profile.load.resolved_pattern() == "closed"
+
+
+def _backend(name: str) -> list[Override]:
+    if name not in _BACKENDS:
+        raise UsageError(f"--backend {name}: choose one of {', '.join(_BACKENDS)}")
+    engine, backend = _BACKENDS[name]
+    return [
+        Override("engine.name", engine, "--backend"),
+        Override("engine.backend", backend, "--backend"),
+    ]
+
+
+def _engine_arguments(path: Path) -> list[Override]:
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"--extra-engine-args {path}: cannot be read: {reason}") from error
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UsageError(
+            f"--extra-engine-args {path}: a YAML mapping of engine arguments is needed"
+        )
+    return [
+        Override(f"engine.args.{key}", setting, f"--extra-engine-args {path}")
+        for key, setting in value.items()
+    ]

@@ -1,0 +1,198 @@
+"""The command line: parse, call a stage, print. Heavy imports wait until they are needed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runners import __version__
+from runners.errors import BenchError, Exit, UsageError
+
+if TYPE_CHECKING:
+    from runners.profiles.load import Loaded
+
+_COMMANDS = {
+    "measure": ("runners.cli.stages", "Measure a run directory again from its records."),
+    "report": ("runners.cli.stages", "Write report.html of a run directory again."),
+}
+
+
+class LazyGroup(click.Group):
+    """Sub-commands whose modules are imported only when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        from importlib import import_module
+
+        command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_COMMANDS.items())])
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done · 1 gate failed · 2 bad usage or profile · 3 run invalid · "
+    "4 target unusable · 5 results not written · 130 interrupted.",
+)
+@click.option(
+    "--profile", metavar="P", help="A profile: a path, or a name in profiles/. [standard]"
+)
+@click.option("--list-profiles", is_flag=True, help="List the profiles that are here.")
+@click.option("--dry-run", is_flag=True, help="Validate and render; print what would run.")
+@click.option("--model", metavar="URI", help="The model to serve (model.uri).")
+@click.option("--requests", type=int, help="Measured requests.")
+@click.option("--concurrency", type=int, help="Requests in flight; with --rate, the cap.")
+@click.option("--rate", type=float, help="Arrivals per second (open loop).")
+@click.option("--duration", type=float, metavar="S", help="Seconds of measured load.")
+@click.option("--max-tokens", type=int, help="Longest answer, in tokens.")
+@click.option("--seed", type=int, help="Seed of arrivals and prompts.")
+@click.option("--target", metavar="[kserve|local|url|simulator]", help="Where the model is served.")
+@click.option("--url", help="Measure this OpenAI-compatible server (implies --target url).")
+@click.option("--existing", metavar="NAME", help="Measure an InferenceService that is there.")
+@click.option("--namespace", help="Kubernetes namespace.")
+@click.option("--service", help="Name of the InferenceService to create.")
+@click.option("--backend", help="vllm, vllm-huggingface, tgi, tensorrt-llm or triton.")
+@click.option(
+    "--extra-engine-args",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML mapping laid over engine.args.",
+)
+@click.option(
+    "--engine-python",
+    type=click.Path(path_type=Path),
+    metavar="PYTHON",
+    help="Interpreter that has the engine (target local).",
+)
+@click.option("--api-key-env", metavar="VAR", help="Environment variable that holds the API key.")
+@click.option(
+    "--ca-cert", type=click.Path(path_type=Path), metavar="PEM", help="Trust this CA (https)."
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY.PATH=VALUE",
+    help="Set any profile key; repeatable.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    metavar="DIR",
+    help="Parent of the run directory. [runs]",
+)
+@click.option("--resume", metavar="GROUP", help="Finish an interrupted group of runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary only.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.version_option(__version__, prog_name="kserve-bench")
+@click.pass_context
+def cli(ctx: click.Context, /, **flags: Any) -> int:
+    """Benchmark LLM serving: one profile in, trustworthy numbers out.
+
+    \b
+    ./bench.sh --profile cpu-smoke.yaml          a real engine on this machine
+    ./bench.sh --profile standard --dry-run      what would be deployed
+    ./bench.sh --profile standard --url http://localhost:8000
+    """
+    if ctx.invoked_subcommand is not None:
+        return Exit.DONE
+    if flags["list_profiles"]:
+        from runners.cli.show import show_profiles
+
+        return show_profiles(flags["as_json"])
+    loaded = _load(flags)
+    if flags["dry_run"]:
+        from runners.cli.show import show_plan
+
+        return show_plan(loaded, _target_options(flags), flags["as_json"])
+    return _run(loaded, flags)
+
+
+def _load(flags: dict[str, Any]) -> "Loaded":
+    from runners.cli.flags import DEFAULT_PROFILE, overrides
+    from runners.profiles.load import load_profile
+
+    for name, why in (
+        ("resume", "groups of runs (repeats, sweeps) are not part of this version"),
+        (
+            "existing",
+            "measuring a cluster's InferenceService by name is not part of this "
+            "version; give its address with --url",
+        ),
+    ):
+        if flags[name]:
+            raise UsageError(f"--{name} {flags[name]}: {why}")
+    return load_profile(flags["profile"] or DEFAULT_PROFILE, overrides(flags))
+
+
+def _target_options(flags: dict[str, Any]) -> Any:
+    from runners.targets import TargetOptions
+
+    return TargetOptions(engine_python=flags["engine_python"], ca_cert=flags["ca_cert"])
+
+
+def _run(loaded: "Loaded", flags: dict[str, Any]) -> int:
+    from runners.progress import Progress
+    from runners.run import run
+
+    progress = Progress(quiet=flags["quiet"] or flags["as_json"])
+    for finding in loaded.findings:
+        progress.note(f"{finding.severity}: {finding.line()}")
+    outcome = run(loaded, flags["out"], _target_options(flags), progress)
+    if flags["as_json"]:
+        print(json.dumps(_summary(outcome), allow_nan=False))
+    elif outcome.results is not None:
+        from rich.console import Console
+
+        from runners.reports.console import print_results
+
+        print_results(outcome.results, outcome.run, Console())
+    if outcome.error:
+        _complain(outcome.error)
+    return outcome.exit_code
+
+
+def _summary(outcome: Any) -> dict[str, Any]:
+    summary: dict[str, Any] = {"run_directory": str(outcome.run.path)}
+    if outcome.results is not None:
+        from runners.reports.console import summary as of_results
+
+        summary |= of_results(outcome.results)
+    return summary | {"exit_code": int(outcome.exit_code), "error": outcome.error}
+
+
+def _complain(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code. No traceback for what a user can cause."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = cli.main(arguments, prog_name="bench.sh", standalone_mode=False)
+        return int(code or 0)
+    except click.ClickException as error:
+        message, failed = f"{error.format_message()} (see --help)", Exit.USAGE
+    except BenchError as error:
+        message, failed = str(error), error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        message, failed = "interrupted", Exit.INTERRUPTED
+    except BrokenPipeError:
+        return Exit.DONE
+    if "--json" in arguments:
+        print(json.dumps({"error": message, "exit_code": int(failed)}))
+    _complain(message)
+    return failed

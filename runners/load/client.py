@@ -1,0 +1,417 @@
+"""The load client: one event loop that sends on schedule and stamps what comes back."""
+
+import select
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import httptools
+
+from runners.load.clock import Alarm, WallClock, monotonic_ns
+from runners.load.exchange import Exchange, ResponseFraming
+from runners.load.stream import Address, ReadLag, Stream
+
+_RETRY_CONNECT_NS = 100_000_000
+_LOOK_FOR_TIMEOUTS_NS = 250_000_000
+_LONGEST_WAIT_S = 0.1
+
+_READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
+_WRITABLE = select.POLLOUT
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A request to send; `intended_ns` None means: as soon as a slot is free."""
+
+    request_id: int
+    prompt_id: int
+    requested_tokens: int
+    warmup: bool
+    intended_ns: int | None
+    message: bytes
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop and how much to keep in flight.
+
+    concurrency: most requests in flight, None for no cap (open loop only).
+    requests: most requests that are not warm-up.
+    duration_ns: measured time; it starts with the first request that is not warm-up.
+    warmup_ns: requests sent within so long after the start are warm-up.
+    give_up_after: stop when the first so many requests have all failed.
+    """
+
+    concurrency: int | None
+    requests: int | None
+    duration_ns: int | None
+    warmup_ns: int | None
+    timeout_ns: int
+    give_up_after: int
+
+
+@dataclass(eq=False)
+class Connection:
+    """A stream, the framing of what comes on it, and the request it carries."""
+
+    stream: Stream
+    framing: ResponseFraming
+    message: bytes = b""
+    last_ns: int = 0
+    used: bool = False
+
+
+@dataclass
+class Tally:
+    """Live counts, for progress and for the record of how the client itself did."""
+
+    sent: int = 0
+    done: int = 0
+    ok: int = 0
+    failed: int = 0
+    connections: int = 0
+    reconnects: int = 0
+    stopped: str | None = None
+    lag: ReadLag = field(default_factory=ReadLag)
+
+
+class Poller:
+    """epoll where there is one, poll elsewhere; both as (fd, mask) pairs."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+        self._poll = None if self._epoll else select.poll()
+
+    def watch(self, fd: int, mask: int, *, known: bool) -> None:
+        source = self._epoll or self._poll
+        assert source is not None
+        (source.modify if known else source.register)(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        source = self._epoll or self._poll
+        assert source is not None
+        source.unregister(fd)
+
+    def wait(self, seconds: float) -> list[tuple[int, int]]:
+        if self._epoll is not None:
+            return self._epoll.poll(seconds)
+        assert self._poll is not None
+        return self._poll.poll(seconds * 1000)
+
+
+class Client:
+    """Drives planned requests against one server.
+
+    Finished exchanges are handed to `finished` only when nothing waits to be read.
+    """
+
+    def __init__(
+        self,
+        addresses: list[Address],
+        limits: Limits,
+        finished: Callable[[Exchange], bool],
+        progress: Callable[[Tally], None] = lambda tally: None,
+    ) -> None:
+        self.tally = Tally()
+        self.wall = WallClock.start()
+        self.kernel_stamps = True
+        self._addresses, self._limits = addresses, limits
+        self._finished, self._progress = finished, progress
+        self._poller, self._alarm = Poller(), Alarm()
+        if self._alarm.fd is not None:
+            self._poller.watch(self._alarm.fd, select.POLLIN, known=False)
+        self._connections: dict[int, Connection] = {}
+        self._idle: deque[Connection] = deque()
+        self._unparsed: deque[Exchange] = deque()
+        self._free_since: deque[int] = deque()
+        self._in_flight = 0
+        self._measured = 0
+        self._not_before_ns = 0
+        self._stop_ns: int | None = None
+        self._interrupted = False
+
+    # -- outside the measured time -------------------------------------------------
+
+    def connect_ahead(self, count: int, deadline_ns: int) -> None:
+        """Open up to `count` connections; failures show later, on the requests."""
+        for _ in range(count):
+            try:
+                self._connect()
+            except OSError:
+                return
+        while monotonic_ns() < deadline_ns and any(
+            not connection.stream.ready for connection in self._connections.values()
+        ):
+            self._poll_once(_LONGEST_WAIT_S)
+
+    def interrupt(self) -> None:
+        """Stop at once; what is in flight is kept and marked interrupted."""
+        self._interrupted = True
+
+    # -- the measured time ---------------------------------------------------------
+
+    def run(self, plan: Iterator[Planned], start_ns: int) -> None:
+        """Send everything and wait for every answer; returns when all is parsed."""
+        self._free_since.extend([start_ns] * (self._limits.concurrency or 0))
+        upcoming = next(plan, None)
+        next_look = start_ns + _LOOK_FOR_TIMEOUTS_NS
+        while (upcoming is not None or self._in_flight) and not self._interrupted:
+            now = monotonic_ns()
+            if self._is_over(now):
+                upcoming = None
+            while upcoming is not None and self._may_send(upcoming, now, start_ns):
+                self._begin(upcoming, start_ns, now)
+                now = monotonic_ns()
+                upcoming = None if self._is_over(now) else next(plan, None)
+            if now >= next_look:
+                self._look_for_timeouts(now)
+                self._progress(self.tally)
+                next_look = now + _LOOK_FOR_TIMEOUTS_NS
+            if upcoming is None and not self._in_flight:
+                break
+            self._poll_or_parse(self._next_due_ns(upcoming, start_ns), now)
+        self._close_everything()
+        while self._unparsed:
+            self._hand_over()
+        self._progress(self.tally)
+
+    def _is_over(self, now: int) -> bool:
+        if self._stop_ns is not None and now >= self._stop_ns:
+            return True
+        return self._limits.requests is not None and self._measured >= self._limits.requests
+
+    def _may_send(self, planned: Planned, now: int, start_ns: int) -> bool:
+        if now < max(self._not_before_ns, start_ns):
+            return False
+        if self._limits.concurrency is not None and not self._free_since:
+            return False
+        return planned.intended_ns is None or now >= start_ns + planned.intended_ns
+
+    def _next_due_ns(self, planned: Planned | None, start_ns: int) -> int | None:
+        if planned is None:
+            return None
+        if self._limits.concurrency is not None and not self._free_since:
+            return self._stop_ns
+        return max(start_ns + (planned.intended_ns or 0), self._not_before_ns)
+
+    def _begin(self, planned: Planned, start_ns: int, now: int) -> None:
+        free_since = self._free_since.popleft() if self._limits.concurrency is not None else now
+        warmup = planned.warmup
+        if self._limits.warmup_ns is not None:
+            warmup = now - start_ns < self._limits.warmup_ns
+        if planned.intended_ns is None:
+            intended, capped = free_since, False
+        else:
+            intended = start_ns + planned.intended_ns
+            capped = free_since > intended
+        if not warmup and self._stop_ns is None and self._limits.duration_ns is not None:
+            self._stop_ns = now + self._limits.duration_ns
+        exchange = Exchange(
+            planned.request_id, planned.prompt_id, planned.requested_tokens, warmup, intended
+        )
+        exchange.capped = capped
+        self._measured += not warmup
+        self._in_flight += 1
+        self._assign(exchange, planned.message)
+
+    def _assign(self, exchange: Exchange, message: bytes) -> None:
+        connection = self._idle.pop() if self._idle else None
+        if connection is None:
+            try:
+                connection = self._connect()
+            except OSError as error:
+                self._end(exchange, "connect", str(error))
+                return
+        connection.framing.exchange = exchange
+        connection.message = message
+        connection.last_ns = monotonic_ns()
+        if connection.stream.ready:
+            self._send(connection)
+
+    def _send(self, connection: Connection) -> None:
+        exchange = connection.framing.exchange
+        assert exchange is not None
+        connection.last_ns = exchange.sent_ns = monotonic_ns()
+        try:
+            connection.stream.send(connection.message)
+        except OSError as error:
+            self._lost(connection, str(error))
+            return
+        self.tally.sent += 1
+        if connection.stream.wants_write:
+            self._poller.watch(connection.stream.fileno(), _READABLE | _WRITABLE, known=True)
+
+    def _connect(self) -> Connection:
+        """Start a connection; it is idle until its TLS, if any, is up. Raises OSError."""
+        failure: OSError | None = None
+        for address in self._addresses:
+            try:
+                stream = Stream(address, self.wall, self.tally.lag)
+            except OSError as error:
+                failure = error
+                continue
+            connection = Connection(stream, ResponseFraming(), last_ns=monotonic_ns())
+            self._connections[stream.fileno()] = connection
+            self._poller.watch(stream.fileno(), _READABLE | _WRITABLE, known=False)
+            self.tally.connections += 1
+            return connection
+        raise failure or OSError("the server's name has no address")
+
+    # -- events --------------------------------------------------------------------
+
+    def _poll_or_parse(self, due_ns: int | None, now: int) -> None:
+        if self._unparsed:
+            if not self._poll_once(0.0) and (due_ns is None or due_ns - now > 1_000_000):
+                self._hand_over()
+            return
+        wait_s = _LONGEST_WAIT_S
+        if due_ns is not None:
+            if self._alarm.fd is not None:
+                self._alarm.set(due_ns)
+            else:
+                wait_s = min(wait_s, max(due_ns - now, 0) / 1e9)
+        self._poll_once(wait_s)
+
+    def _poll_once(self, seconds: float) -> bool:
+        """Handle what is ready; False when nothing was."""
+        ready = self._poller.wait(seconds)
+        for fd, mask in ready:
+            if fd == self._alarm.fd:
+                self._alarm.clear()
+                continue
+            connection = self._connections.get(fd)
+            if connection is None:
+                continue
+            try:
+                if mask & _WRITABLE:
+                    self._on_writable(connection)
+                if mask & ~_WRITABLE and fd in self._connections:
+                    self._on_readable(connection)
+            except (OSError, httptools.HttpParserError) as error:
+                self._lost(connection, _reason(error))
+        return bool(ready)
+
+    def _on_writable(self, connection: Connection) -> None:
+        was_ready = connection.stream.ready
+        connection.stream.on_writable()
+        self._settle(connection, was_ready)
+        if not connection.stream.wants_write:
+            self._poller.watch(connection.stream.fileno(), _READABLE, known=True)
+
+    def _settle(self, connection: Connection, was_ready: bool) -> None:
+        if connection.stream.ready and not was_ready:
+            if connection.framing.exchange is not None:
+                self._send(connection)
+            else:
+                self._idle.append(connection)
+
+    def _on_readable(self, connection: Connection) -> None:
+        was_ready = connection.stream.ready
+        read = connection.stream.read()
+        self._settle(connection, was_ready)
+        if not connection.stream.ready and connection.stream.wants_write:
+            self._poller.watch(connection.stream.fileno(), _READABLE | _WRITABLE, known=True)
+        if read is None:
+            return
+        data, stamp = read
+        exchange = connection.framing.exchange
+        if not data:
+            if exchange is not None and connection.framing.ends_with_connection:
+                exchange.complete, exchange.end_ns = True, stamp
+                connection.framing.keep_alive = False
+                self._complete(connection, exchange)
+            else:
+                self._lost(connection, "the server closed the connection", stamp)
+            return
+        connection.last_ns = stamp
+        connection.framing.feed(data, stamp)
+        if exchange is None:
+            raise OSError("the server spoke without being asked")
+        if exchange.complete:
+            self._complete(connection, exchange)
+
+    def _complete(self, connection: Connection, exchange: Exchange) -> None:
+        connection.framing.exchange = None
+        connection.used = True
+        if connection.framing.keep_alive:
+            self._idle.append(connection)
+        else:
+            self._drop(connection)
+        self._end(exchange, None, "")
+
+    def _lost(self, connection: Connection, reason: str, at_ns: int | None = None) -> None:
+        """A connection ended. The request on it failed, unless it can be asked again:
+        a kept-alive connection that the server had closed before it read the request."""
+        exchange = connection.framing.exchange
+        connection.framing.exchange = None
+        self._drop(connection)
+        if exchange is None:
+            return
+        untouched = exchange.status is None and not exchange.body
+        if connection.used and untouched and exchange.sent_ns is not None:
+            self.tally.reconnects += 1
+            self.tally.sent -= 1
+            exchange.sent_ns = None
+            self._assign(exchange, connection.message)
+            return
+        error = "connect" if exchange.sent_ns is None else "broken_stream"
+        self._end(exchange, error, reason, at_ns)
+
+    def _drop(self, connection: Connection) -> None:
+        fd = connection.stream.fileno()
+        self.kernel_stamps = self.kernel_stamps and connection.stream.kernel_stamps
+        if self._connections.pop(fd, None) is not None:
+            self._poller.forget(fd)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        connection.stream.close()
+
+    def _end(
+        self, exchange: Exchange, error: str | None, detail: str, at_ns: int | None = None
+    ) -> None:
+        now = monotonic_ns()
+        if error is not None:
+            exchange.fail(error, detail, at_ns or now)
+        if error == "connect":
+            self._not_before_ns = now + _RETRY_CONNECT_NS
+        self._in_flight -= 1
+        if self._limits.concurrency is not None:
+            self._free_since.append(now)
+        self.tally.done += 1
+        self._unparsed.append(exchange)
+
+    def _hand_over(self) -> None:
+        if self._finished(self._unparsed.popleft()):
+            self.tally.ok += 1
+            return
+        self.tally.failed += 1
+        if not self.tally.ok and self.tally.failed == self._limits.give_up_after:
+            self.tally.stopped = f"the first {self.tally.failed} requests all failed"
+            self._stop_ns = 0
+
+    def _look_for_timeouts(self, now: int) -> None:
+        for connection in list(self._connections.values()):
+            exchange = connection.framing.exchange
+            if exchange is not None and now - connection.last_ns > self._limits.timeout_ns:
+                connection.framing.exchange = None
+                self._drop(connection)
+                error = "connect" if exchange.sent_ns is None else "timeout"
+                self._end(exchange, error, f"no byte for {self._limits.timeout_ns / 1e9:g} s")
+
+    def _close_everything(self) -> None:
+        for connection in list(self._connections.values()):
+            exchange = connection.framing.exchange
+            connection.framing.exchange = None
+            self._drop(connection)
+            if exchange is not None:
+                self._end(exchange, "interrupted", "stopped before the answer was complete")
+        self._alarm.close()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {error.verify_message}"
+    if isinstance(error, httptools.HttpParserError):
+        return f"not HTTP/1.1: {error}"
+    return str(error)

@@ -1,0 +1,256 @@
+"""One load worker: a process of its own, so that nothing else shares its clock.
+
+    python -m runners.load.worker SPEC.json
+
+SPEC names a file of ready request bodies (one JSON body a line, by prompt id), a
+schedule (npz), the server, the limits, and where to write. The worker connects, prints
+{"ready": …}, reads {"start_at": <monotonic ns>} from standard input, drives the load,
+prints its progress as JSON lines and ends with {"result": …}. SIGTERM stops it early;
+what it has is written all the same. An API key comes by environment only.
+"""
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import orjson
+
+from runners.load.client import Client, Limits, Planned, Tally
+from runners.load.clock import die_with_parent, monotonic_ns, tighten_timers
+from runners.load.exchange import Exchange
+from runners.load.openai import read_answer
+from runners.load.stream import resolve, tls_context
+
+KINDS = ("content", "reasoning", "tool_call")
+CHUNK_COLUMNS = ("request_id", "arrival_ns", "bytes", "tokens_milli", "kind")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a worker needs to know; times in ns, None for no limit."""
+
+    base_url: str
+    path: str
+    bodies: str
+    schedule: str
+    output: str
+    index: int
+    count: int
+    limits: Limits
+    connect_ahead: int
+    stream: bool
+    keep_responses: bool
+    api_key_env: str | None
+    ca_cert: str | None
+
+    @classmethod
+    def read(cls, path: Path) -> "Spec":
+        data = json.loads(path.read_text(encoding="utf-8"))
+        data["limits"] = Limits(**data["limits"])
+        return cls(**data)
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+class NotWrittenError(Exception):
+    """The records could not be written; `str()` of it is the system's reason."""
+
+
+class Records:
+    """Finished requests on their way to disk: a JSON line each, chunks as int64 rows.
+
+    Every method raises NotWrittenError when the disk is full or gone.
+    """
+
+    start_ns = 0
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        folder = Path(spec.output)
+        self._requests = (folder / f"requests-{spec.index}.jsonl").open("wb")
+        self._chunks = (folder / f"chunks-{spec.index}.i64").open("wb")
+        self.counted_chunks = 0
+
+    def add(self, exchange: Exchange) -> bool:
+        """Understand and write one exchange; True when it is ok."""
+        start = self.start_ns
+        answer = read_answer(exchange, self._spec.stream, self._spec.keep_responses)
+        error, detail = exchange.error, exchange.error_detail
+        if error is None or (error == "broken_stream" and answer.error == "stream_error"):
+            error, detail = answer.error, answer.error_detail
+        chunks = answer.chunks
+        first = chunks[0].arrival_ns - start if chunks and self._spec.stream else None
+        row = (
+            exchange.request_id,
+            self._spec.index,
+            exchange.prompt_id,
+            exchange.warmup,
+            exchange.intended_ns - start,
+            None if exchange.sent_ns is None else exchange.sent_ns - start,
+            first,
+            chunks[-1].arrival_ns - start if chunks else None,
+            None if exchange.end_ns is None else exchange.end_ns - start,
+            answer.prompt_tokens,
+            answer.output_tokens,
+            answer.cached_tokens,
+            None if answer.output_tokens is None else "usage",
+            len(chunks),
+            exchange.requested_tokens,
+            answer.finish_reason,
+            exchange.status,
+            error,
+            detail,
+            exchange.capped,
+            "".join(answer.texts) if self._spec.keep_responses else None,
+        )
+        rows = array("q")
+        for chunk in chunks:
+            tokens = -1 if chunk.tokens is None else round(chunk.tokens * 1000)
+            kind = KINDS.index(chunk.kind)
+            rows.extend((exchange.request_id, chunk.arrival_ns - start, chunk.bytes, tokens, kind))
+        with written():
+            self._requests.write(orjson.dumps(row) + b"\n")
+            rows.tofile(self._chunks)
+        self.counted_chunks += answer.counted_chunks
+        return error is None
+
+    def flush(self) -> None:
+        with written():
+            self._requests.flush()
+            self._chunks.flush()
+
+    def close(self) -> None:
+        with written():
+            self._requests.close()
+            self._chunks.close()
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Turn an operating-system failure into NotWrittenError, apart from those of sockets."""
+    try:
+        yield
+    except OSError as error:
+        raise NotWrittenError(error.strerror or str(error)) from error
+
+
+def messages(spec: Spec) -> list[bytes]:
+    """Whole HTTP requests, head and body, by prompt id."""
+    url = urlsplit(spec.base_url)
+    head = [
+        f"POST {url.path.rstrip('/')}{spec.path} HTTP/1.1",
+        f"Host: {url.netloc.rpartition('@')[2]}",
+        "Content-Type: application/json",
+        f"Accept: {'text/event-stream' if spec.stream else 'application/json'}",
+        "Accept-Encoding: identity",
+        "User-Agent: kserve-bench",
+    ]
+    key = os.environ.get(spec.api_key_env or "")
+    if key:
+        head.append(f"Authorization: Bearer {key}")
+    start = "\r\n".join(head).encode("latin-1")
+    bodies = Path(spec.bodies).read_bytes().splitlines()
+    return [start + b"\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) for body in bodies]
+
+
+def planned(spec: Spec, ready: list[bytes]) -> Iterator[Planned]:
+    """This worker's share of the schedule, endless where only time limits it."""
+    with np.load(spec.schedule) as plan:
+        prompt_ids = plan["prompt_id"].tolist()
+        tokens = plan["requested_tokens"].tolist()
+        warmup = plan["warmup"].tolist()
+        intended = plan["intended_ns"].tolist() if "intended_ns" in plan else None
+    total = len(prompt_ids)
+    index = spec.index
+    while True:
+        at = index % total
+        if index >= total and (spec.limits.duration_ns is None or intended is not None):
+            return
+        yield Planned(
+            request_id=index,
+            prompt_id=prompt_ids[at],
+            requested_tokens=tokens[at],
+            warmup=warmup[at] and index < total,
+            intended_ns=None if intended is None else intended[at],
+            message=ready[prompt_ids[at]],
+        )
+        index += spec.count
+
+
+def say(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    die_with_parent()
+    tighten_timers()
+    spec = Spec.read(Path(sys.argv[1]))
+    url = urlsplit(spec.base_url)
+    tls = (
+        tls_context(Path(spec.ca_cert) if spec.ca_cert else None) if url.scheme == "https" else None
+    )
+    ready = messages(spec)
+    addresses = resolve(url.hostname or "", url.port or (443 if tls else 80), tls)
+    records = Records(spec)
+
+    def progress(tally: Tally) -> None:
+        say({"sent": tally.sent, "done": tally.done, "failed": tally.failed})
+        records.flush()
+
+    client = Client(addresses, spec.limits, records.add, progress)
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        client.interrupt()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    client.connect_ahead(spec.connect_ahead, monotonic_ns() + 2_000_000_000)
+    say({"ready": True})
+    select.select([sys.stdin], [], [])
+    start_line = sys.stdin.readline()
+    if not start_line:
+        return 1
+    records.start_ns = json.loads(start_line)["start_at"]
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    failure: str | None = None
+    try:
+        client.run(planned(spec, ready), records.start_ns)
+        records.close()
+    except NotWrittenError as error:
+        failure = str(error)
+    say({"result": _result(client, records) | {"not_written": failure}})
+    return 0
+
+
+def _result(client: Client, records: Records) -> dict[str, Any]:
+    tally = client.tally
+    lags = tally.lag.values
+    return {
+        "arrival_stamp": "kernel" if client.kernel_stamps and lags else "user_read",
+        "read_lag_p99_ms": float(np.percentile(lags, 99)) / 1e6 if lags else None,
+        "clock_step_ns": client.wall.largest_step_ns,
+        "connections": tally.connections,
+        "reconnects": tally.reconnects,
+        "stopped": tally.stopped,
+        "token_split": "continuous_usage" if records.counted_chunks else "by_bytes",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""One run: the arrows of the design, one after the other, through the run directory."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from runners.errors import BenchError, Exit, worst
+from runners.profiles.load import Loaded
+from runners.progress import Progress
+from runners.rundir import RunDirectory
+from runners.targets import TargetOptions
+from runners.targets.endpoint import Endpoint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. results: None when it never came to a measurement."""
+
+    run: RunDirectory
+    results: dict[str, Any] | None
+    exit_code: Exit
+    error: str | None = None
+
+
+def run(loaded: Loaded, out: Path, options: TargetOptions, progress: Progress) -> Outcome:
+    """Serve, drive, measure and report one profile.
+
+    Raises OutputError when the run directory cannot even be made. Every later failure
+    is in the outcome, together with whatever was measured before it.
+    """
+    from runners.profiles.load import dump
+
+    directory = RunDirectory.create(out, loaded.profile.name)
+    directory.write_text("profile.yaml", dump(loaded.profile))
+    directory.write_json("findings.json", [asdict(finding) for finding in loaded.findings])
+    codes: list[Exit] = []
+    error: str | None = None
+    try:
+        with _signals_interrupt():
+            interrupted = _serve_and_drive(loaded, directory, options, progress)
+        if interrupted:
+            codes.append(Exit.INTERRUPTED)
+    except BenchError as failure:
+        codes.append(failure.exit_code)
+        error = str(failure)
+    except KeyboardInterrupt:
+        codes.append(Exit.INTERRUPTED)
+        error = "interrupted before load began; nothing was measured"
+    results = None
+    if (directory / "requests.parquet").exists() and Exit.OUTPUT not in codes:
+        try:
+            results = measure_and_report(directory, progress)
+        except BenchError as failure:
+            codes.append(failure.exit_code)
+            error = str(failure)
+    if results is not None and results["verdict"]["status"] == "invalid":
+        codes.append(Exit.RUN_INVALID)
+    return Outcome(directory, results, worst(*codes), error)
+
+
+def measure_and_report(directory: RunDirectory, progress: Progress) -> dict[str, Any]:
+    """The last two stages; they need only what the earlier ones left."""
+    from runners.measure import measure
+    from runners.reports.html import write_report
+
+    with progress.step("Measuring"):
+        results = measure(directory)
+    with progress.step("Writing report.html"):
+        write_report(directory)
+    return results
+
+
+def _serve_and_drive(
+    loaded: Loaded, directory: RunDirectory, options: TargetOptions, progress: Progress
+) -> bool:
+    """Returns whether a person stopped the load early."""
+    from runners.environment import describe
+    from runners.targets import open_endpoint
+
+    profile = loaded.profile
+    with open_endpoint(profile, directory, progress, options) as endpoint:
+        driven = _drive(loaded, endpoint, directory, progress)
+        directory.write_json("environment.json", describe(endpoint, profile.load.seed, driven))
+    return bool(driven["interrupted"])
+
+
+def _drive(
+    loaded: Loaded, endpoint: Endpoint, directory: RunDirectory, progress: Progress
+) -> dict[str, Any]:
+    """Build prompts, send them, scrape beside; returns the load facts."""
+    from runners.load.drive import drive
+    from runners.load.schedule import make_schedule
+    from runners.telemetry.scrape import Scraper
+    from runners.workloads.prompts import make_prompts
+
+    profile = loaded.profile
+    schedule = make_schedule(profile.load, profile.workload)
+    with progress.step("Making prompts") as step:
+        count = int(schedule.prompt_id.max()) + 1
+        prompts = make_prompts(profile.workload, count, profile.load.seed, endpoint.tokenizer)
+        step.detail(f"{count} prompts")
+    scraper = (
+        Scraper(endpoint.metrics_url, ca_cert=endpoint.ca_cert, api_key_env=endpoint.api_key_env)
+        if endpoint.metrics_url
+        else None
+    )
+    with scraper or nullcontext(), progress.step("Driving load") as step:
+        driven = drive(
+            profile,
+            schedule,
+            prompts,
+            endpoint,
+            directory,
+            lambda sent: step.detail(f"{sent.done} answered, {sent.failed} failed"),
+        )
+    if scraper is not None:
+        scraper.write(directory, driven.t0_ns)
+    return driven.facts | {"shared_host": endpoint.target in ("local", "simulator")}
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a run as Ctrl-C does: cleaned up, results kept."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Workloads: what is asked. Each kind yields prompts; every body is ready before load."""
