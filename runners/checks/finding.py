@@ -35,4 +35,6 @@ class Finding:
         place = f"{self.where}: " if self.where else ""
         key = f"{self.key}: " if self.key else ""
         fix = f" {self.fix}" if self.fix else ""
-        return f"{place}{key}{self.why}{fix} [{self.rule}]"
+        line = f"{place}{key}{self.why}{fix} [{self.rule}]"
+        # What a file holds may carry line breaks and terminal escapes.
+        return " ".join("".join(c if c.isprintable() else " " for c in line).split())

@@ -1,0 +1,177 @@
+"""From a name on the command line to a validated profile."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from runners.checks.finding import Finding
+from runners.errors import UsageError
+from runners.profiles import explain, older
+from runners.profiles.document import FLOAT, Node
+from runners.profiles.error import ProfileError, rejected
+from runners.profiles.find import find_profile, profile_files
+from runners.profiles.inherit import (
+    Document,
+    Override,
+    merge,
+    nested,
+    parse_set,
+    read_chain,
+    set_at,
+)
+from runners.profiles.model import Engine, Json, Profile
+
+__all__ = [
+    "Listed",
+    "Loaded",
+    "Override",
+    "ProfileError",
+    "dump",
+    "find_profile",
+    "list_profiles",
+    "load_profile",
+    "parse_set",
+]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A usable profile.
+
+    data: what `Profile.model_validate` took, plain, inheritance and overrides applied.
+    findings: warnings and remarks about how it is written. parents: nearest last.
+    """
+
+    profile: Profile
+    data: dict[str, Json]
+    findings: tuple[Finding, ...]
+    path: Path
+    parents: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A row of the list of profiles; `problem` says why one cannot be used."""
+
+    name: str
+    target: str | None
+    engine: str | None
+    description: str
+    path: Path
+    problem: str | None = None
+
+
+def load_profile(
+    reference: str | Path, overrides: Sequence[tuple[str, Json] | Override] = ()
+) -> Loaded:
+    """Read, inherit, override, bring up to date, validate.
+
+    reference: a path or a name (see `find_profile`). overrides: (dotted key, value), applied
+    last and in order; each replaces what was there. An `Override` names the flag it came from.
+    Raises ProfileError with every fault found, each with its place; UsageError where
+    there is no such profile.
+    """
+    path = find_profile(reference)
+    chain = read_chain(path)
+    sets = [_override(item) for item in overrides]
+    tree, findings = _one_tree(chain, sets)
+    data = tree.plain()
+    try:
+        profile = Profile.model_validate(data)
+    except ValidationError as error:
+        raise ProfileError([*explain.findings_of(error, tree), *findings]) from None
+    if any(finding.severity == "error" for finding in findings):
+        raise ProfileError(findings)
+    parents = tuple(document.path for document in chain[:-1])
+    return Loaded(profile, data, tuple(findings), path, parents)
+
+
+def list_profiles(folder: Path | None = None) -> list[Listed]:
+    """Every shipped profile (or every one of `folder`), the unusable ones with their problem."""
+    rows = []
+    for name, path in profile_files(folder).items():
+        try:
+            profile = load_profile(path).profile
+        except UsageError as error:
+            rows.append(Listed(name, None, None, "", path, str(error)))
+        else:
+            rows.append(
+                Listed(name, profile.target, profile.engine.name, profile.description, path)
+            )
+    return rows
+
+
+def dump(profile: Profile) -> str:
+    """The profile as YAML that `load_profile` (and any YAML reader) takes back unchanged."""
+    data = profile.model_dump(mode="json")
+    return yaml.dump(_filled(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _filled(data: dict[str, Any]) -> dict[str, Any]:
+    """Without the keys of sections that are not set; engine arguments keep their nulls."""
+    free = ("args", "extra_body")
+    return {
+        key: _filled(value) if isinstance(value, dict) and key not in free else value
+        for key, value in data.items()
+        if value is not None
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.1 or 1.2 would read as something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+.0123456789"))
+
+
+def _override(item: tuple[str, Json] | Override) -> Override:
+    return item if isinstance(item, Override) else Override(item[0], item[1], f"--set {item[0]}")
+
+
+def _one_tree(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[Node, list[Finding]]:
+    """The merged tree in today's words, `extends` taken out."""
+    engine, version = _engine(chain, sets)
+    tree = Node({}, chain[-1].root.where)
+    findings: list[Finding] = []
+    for document in chain:
+        today, found = older.modern(document.root, engine, version)
+        tree = merge(tree, today)
+        findings += found
+    entries = {key: node for key, node in tree.mapping.items() if key != "extends"}
+    tree = Node(entries, chain[-1].root.where)
+    for override in sets:
+        tree, found = _apply(tree, override, engine, version)
+        findings += found
+    return tree, findings
+
+
+def _apply(tree: Node, override: Override, engine: str, version: str) -> tuple[Node, list[Finding]]:
+    path = override.path
+    if path[0] == "extends":
+        why = f"inheritance is chosen in the file (given by {override.flag})."
+        raise rejected("profile.override", why, key="extends")
+    if older.is_older(path):
+        today, found = older.modern(nested(path, override.node()), engine, version)
+        return merge(tree, today), found
+    if path[:2] == ("engine", "args") and len(path) > 2:
+        path = (*path[:2], older.argument_name(path[2]), *path[3:])
+    return set_at(tree, path, override.node()), []
+
+
+def _engine(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[str, str]:
+    """Name and version of the engine, which decide how older arguments are read."""
+    found = {key: str(Engine.model_fields[key].default) for key in ("name", "version")}
+    for key in found:
+        values = [document.root.get("engine", key) for document in chain]
+        values += [nested(item.path, item.node()).get("engine", key) for item in sets]
+        for node in values:
+            if node is not None and isinstance(node.value, str):
+                found[key] = node.value
+    return found["name"], found["version"]
