@@ -4,8 +4,6 @@ import json
 import shlex
 from typing import Any
 
-import yaml
-
 from runners.errors import Exit
 from runners.profiles.load import Loaded, dump, list_profiles
 from runners.profiles.model import Profile
@@ -63,7 +61,9 @@ def show_plan(loaded: Loaded, options: TargetOptions, as_json: bool) -> int:
     for step in steps:
         print(f"# {step}")
     if objects:
-        print(yaml.safe_dump_all(objects.values(), sort_keys=False, explicit_start=True), end="")
+        from runners.render import to_yaml
+
+        print("---\n".join(["", *(to_yaml(each) for each in objects.values())]), end="")
     else:
         print(dump(profile), end="")
     return Exit.DONE

@@ -1,0 +1,229 @@
+"""report.html: one file that opens offline, from results.json and the run's records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from runners.errors import UsageError
+from runners.reports.plots import (
+    Figure,
+    distribution_figure,
+    gap_histogram,
+    startup_figure,
+)
+from runners.reports.run_facts import Facts, read_facts, without_secrets
+from runners.reports.sections import (
+    COLUMNS,
+    LatencyRow,
+    Line,
+    confidence_text,
+    latency_rows,
+    line_of,
+    metrics_of,
+    request_counts,
+    sections,
+    unmeasured,
+    verdict_of,
+    window_text,
+)
+from runners.reports.series import (
+    Requests,
+    chunk_gaps_ms,
+    read_chunks,
+    read_requests,
+    read_server,
+)
+from runners.reports.timeline import timeline_figure
+from runners.reports.wording import DASH, interval_text, value_text
+from runners.rundir import RunDirectory
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """One class of failed requests; `example` is what the first of them said."""
+
+    name: str
+    count: int
+    share: str
+    example: str
+
+
+def write_report(run: RunDirectory) -> Path:
+    """Write report.html and return its path.
+
+    Needs results.json (UsageError without it); every other file of the run may be absent.
+    Raises OutputError if the file cannot be written.
+    """
+    results = run.read_json("results.json")
+    if not isinstance(results, Mapping):
+        raise UsageError(f"{run.path} has no results.json; measure the run before its report")
+    return run.write_text("report.html", _page(run, results))
+
+
+def _page(run: RunDirectory, results: Mapping[str, Any]) -> str:
+    facts = read_facts(run, results)
+    window = results.get("window") or {}
+    requests = read_requests(run, window)
+    figures = _figures(run, results, facts, requests)
+    status, reasons = verdict_of(results)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        facts=facts,
+        run_id=results.get("run_id") or run.run_id,
+        about=_about(facts),
+        simulated=bool(results.get("simulated")),
+        interrupted=facts.interrupted or bool(results.get("interrupted")),
+        status=status,
+        reasons=reasons,
+        window=window_text(results),
+        window_reason=window.get("reason"),
+        headlines=_headlines(results),
+        figures=figures,
+        drawings=[
+            {"name": figure.name, "plot": figure.plot} for figure in figures.values() if figure.plot
+        ],
+        columns=COLUMNS,
+        rows=latency_rows(results),
+        cell=lambda of: (value_text(of), interval_text(of)),
+        sections=sections(results),
+        counts=request_counts(results),
+        confidence=confidence_text(results),
+        errors=_errors(results, requests),
+        unmeasured=unmeasured(results),
+        profile=_yaml(facts.profile_data),
+        engine_arguments=_arguments(facts.engine_arguments),
+        environment=_yaml(facts.environment),
+        dash=DASH,
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _about(facts: Facts) -> list[tuple[str, str]]:
+    named = {
+        "Model": facts.model,
+        "Engine": facts.engine,
+        "Target": facts.target,
+        "Load": facts.load,
+        "Workload": facts.workload,
+        "SLO": facts.slo,
+    }
+    return [(name, text) for name, text in named.items() if text]
+
+
+def _headlines(results: Mapping[str, Any]) -> list[Line]:
+    """The six figures most people came for."""
+    rows = {row.key: row for row in latency_rows(results)}
+    shown = [
+        _headline(rows[key], column)
+        for key, column in (
+            ("ttft_ms", "p50"),
+            ("ttft_ms", "p99"),
+            ("tpot_ms", "p50"),
+            ("e2e_latency_ms", "p50"),
+        )
+    ]
+    metrics = metrics_of(results)
+    second = "goodput_req_s" if metrics.get("goodput_req_s") else "request_throughput_req_s"
+    rates = [line_of(key, metrics.get(key)) for key in ("output_throughput_tok_s", second)]
+    return shown + rates
+
+
+def _headline(row: LatencyRow, column: str) -> Line:
+    of = row.cells[column]
+    label = f"{row.label} {column}"
+    return Line(row.key, label, value_text(of), interval_text(of), row.unit)
+
+
+def _figures(
+    run: RunDirectory, results: Mapping[str, Any], facts: Facts, requests: Requests | None
+) -> dict[str, Figure]:
+    """Figures by name, in the order in which they are shown."""
+    rows = {row.key: row for row in latency_rows(results)}
+    slo = facts.profile_data.get("slo")
+    slo = slo if isinstance(slo, Mapping) else {}
+    chunks = read_chunks(run)
+    gaps = np.empty(0) if chunks is None else chunk_gaps_ms(chunks, requests)
+    absent = (
+        "The times of chunks were not kept in this run."
+        if chunks is None
+        else "No answer that was completed inside the window had two chunks."
+    )
+    lifecycle = run.read_json("lifecycle.json") or {}
+    figures = [
+        _latency_figure("ttft_ms", "How long until the first token?", requests, rows, slo),
+        _latency_figure(
+            "e2e_latency_ms", "How long until the answer is whole?", requests, rows, slo
+        ),
+        gap_histogram(gaps, absent),
+        startup_figure(lifecycle.get("phases") or [], lifecycle.get("failure")),
+        timeline_figure(requests, chunks, read_server(run), results.get("window") or {}),
+    ]
+    return {figure.name: figure for figure in figures if figure is not None}
+
+
+def _latency_figure(
+    key: str,
+    title: str,
+    requests: Requests | None,
+    rows: Mapping[str, LatencyRow],
+    slo: Mapping[str, Any],
+) -> Figure:
+    name = key.removesuffix("_ms").replace("_", "-")
+    if requests is None:
+        return Figure(name, title, "The run has no records of its requests.")
+    end = (requests.first_s if key == "ttft_ms" else requests.last_s)[requests.measured]
+    values = (end - requests.sent_s[requests.measured]) * 1e3
+    late = None
+    if key.replace("_ms", "_from_intended_ms") in rows:
+        late = (end - requests.intended_s[requests.measured]) * 1e3
+    return distribution_figure(name, title, values, late, rows[key], slo.get(key))
+
+
+def _errors(results: Mapping[str, Any], requests: Requests | None) -> list[ErrorRow]:
+    counted = results.get("requests") or {}
+    total = (counted.get("ok") or 0) + (counted.get("failed") or 0)
+    examples: dict[str, str] = {}
+    if requests is not None:
+        for name, detail in zip(requests.error, requests.error_detail, strict=True):
+            if name and detail:
+                examples.setdefault(name, detail)
+    return [
+        ErrorRow(
+            name, many, f"{100 * many / total:.1f} %" if total else DASH, examples.get(name, "")
+        )
+        for name, many in request_counts(results).by_error
+    ]
+
+
+def _yaml(data: Mapping[str, Any]) -> str:
+    if not data:
+        return ""
+    return yaml.safe_dump(without_secrets(dict(data)), sort_keys=False, allow_unicode=True)
+
+
+def _arguments(arguments: Any) -> str:
+    """Engine arguments as a person would write them: one flag with its value on a line."""
+    if not arguments:
+        return ""
+    if isinstance(arguments, list):
+        text = ""
+        for argument in map(str, without_secrets(arguments)):
+            text += ("\n" if argument.startswith("--") and text else " " if text else "") + argument
+        return text
+    if isinstance(arguments, Mapping):
+        return _yaml(arguments)
+    return str(arguments)

@@ -1,0 +1,189 @@
+"""The records of a run as series to draw. Statistics come from results.json, never from here.
+
+Times are seconds since the start of load. Long series are thinned for drawing only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pyarrow import ArrowException
+
+from runners.rundir import RunDirectory
+from runners.telemetry.engine_names import names_spoken
+
+MAX_POINTS = 5000
+_MAX_STEPS = 1500
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Requests:
+    """One entry per request; NaN where it did not get so far.
+
+    begun_s: when it was sent; its intended time where it never got so far.
+    measured: inside the window and successful, as the latency statistics take them.
+    """
+
+    request_id: npt.NDArray[np.int64]
+    intended_s: Floats
+    begun_s: Floats
+    sent_s: Floats
+    first_s: Floats
+    last_s: Floats
+    end_s: Floats
+    measured: npt.NDArray[np.bool_]
+    error: list[str | None]
+    error_detail: list[str | None]
+
+
+@dataclass(frozen=True)
+class Chunks:
+    request_id: npt.NDArray[np.int64]
+    arrival_s: Floats
+    tokens: Floats
+
+
+def _read(run: RunDirectory, name: str) -> pd.DataFrame | None:
+    try:
+        return pd.read_parquet(run / name)
+    except (OSError, ArrowException):
+        return None
+
+
+def _seconds(table: pd.DataFrame, column: str) -> Floats:
+    if column not in table:
+        return np.full(len(table), np.nan)
+    return _floats(table[column]) / 1e9
+
+
+def _floats(column: "pd.Series[Any]") -> Floats:
+    return np.asarray(column.to_numpy(dtype="float64", na_value=np.nan), dtype="float64")
+
+
+def _texts(table: pd.DataFrame, column: str) -> list[str | None]:
+    if column not in table:
+        return [None] * len(table)
+    return [None if pd.isna(value) else str(value) for value in table[column]]
+
+
+def read_requests(run: RunDirectory, window: Mapping[str, Any]) -> Requests | None:
+    """Every request of the run, or None without requests.parquet."""
+    table = _read(run, "requests.parquet")
+    if table is None:
+        return None
+    sent, intended = _seconds(table, "sent_ns"), _seconds(table, "intended_ns")
+    start, end = window.get("start_s"), window.get("end_s")
+    measured = np.array([error is None for error in _texts(table, "error")], dtype=bool)
+    measured &= ~np.isnan(sent)
+    if "warmup" in table:
+        measured &= ~table["warmup"].to_numpy(dtype=bool)
+    if start is not None:
+        measured &= sent >= start
+    if end is not None:
+        measured &= sent <= end
+    return Requests(
+        request_id=table["request_id"].to_numpy(dtype="int64"),
+        intended_s=intended,
+        begun_s=np.where(np.isnan(sent), intended, sent),
+        sent_s=sent,
+        first_s=_seconds(table, "first_content_ns"),
+        last_s=_seconds(table, "last_content_ns"),
+        end_s=_seconds(table, "end_ns"),
+        measured=measured,
+        error=_texts(table, "error"),
+        error_detail=_texts(table, "error_detail"),
+    )
+
+
+def read_chunks(run: RunDirectory) -> Chunks | None:
+    table = _read(run, "chunks.parquet")
+    if table is None:
+        return None
+    tokens = table.get("tokens", pd.Series(np.nan, index=table.index))
+    return Chunks(
+        request_id=table["request_id"].to_numpy(dtype="int64"),
+        arrival_s=_seconds(table, "arrival_ns"),
+        tokens=_floats(tokens),
+    )
+
+
+def read_server(run: RunDirectory) -> pd.DataFrame | None:
+    table = _read(run, "server.parquet")
+    return None if table is None or table.empty else table
+
+
+def thin(values: npt.NDArray[Any], points: int) -> npt.NDArray[np.int64]:
+    """Positions of at most `points` of the values, evenly spread, both ends kept."""
+    if len(values) <= points:
+        return np.arange(len(values))
+    return np.unique(np.linspace(0, len(values) - 1, points).round().astype("int64"))
+
+
+def distribution(values: Floats, points: int = 600) -> tuple[Floats, Floats]:
+    """(sorted values, the share of values at or below each), dense towards the tail."""
+    values = np.sort(values[np.isfinite(values)])
+    size = len(values)
+    share = (np.arange(size) + 0.5) / size if size else np.empty(0)
+    if size <= points:
+        return values, share
+    # Even steps in log(1 - share), as the figure's axis has them.
+    tail = np.logspace(0, np.log10(0.5 / size), points)
+    keep = np.unique(np.clip(np.round((1 - tail) * size - 0.5), 0, size - 1).astype("int64"))
+    return values[keep], share[keep]
+
+
+def chunk_gaps_ms(chunks: Chunks, requests: Requests | None) -> Floats:
+    """Gaps between successive content arrivals of each measured request, pooled."""
+    keep = np.ones(len(chunks.arrival_s), dtype=bool)
+    if requests is not None:
+        keep = np.isin(chunks.request_id, requests.request_id[requests.measured])
+    ids, arrivals = chunks.request_id[keep], chunks.arrival_s[keep]
+    order = np.lexsort((arrivals, ids))
+    ids, arrivals = ids[order], arrivals[order]
+    return np.asarray(np.diff(arrivals)[np.diff(ids) == 0] * 1e3, dtype="float64")
+
+
+def tokens_per_second(chunks: Chunks) -> tuple[Floats, Floats, float] | None:
+    """(bin starts, tokens/s in each, bin width in s); None where tokens are unknown."""
+    known = np.isfinite(chunks.tokens) & np.isfinite(chunks.arrival_s)
+    if not known.any():
+        return None
+    arrivals, tokens = chunks.arrival_s[known], chunks.tokens[known]
+    first, last = np.floor(arrivals.min()), np.floor(arrivals.max())
+    width = float(max(1.0, np.ceil((last - first + 1) / _MAX_STEPS)))
+    sums = np.bincount(((arrivals - first) // width).astype("int64"), weights=tokens)
+    return first + np.arange(len(sums)) * width, sums / width, width
+
+
+def in_flight(requests: Requests) -> tuple[Floats, Floats]:
+    """(instants, requests sent and not yet ended), exact at each instant drawn."""
+    known = np.isfinite(requests.sent_s)
+    sent = np.sort(requests.sent_s[known])
+    ended = np.sort(requests.end_s[known & np.isfinite(requests.end_s)])
+    instants = np.unique(np.concatenate([sent, ended]))
+    instants = instants[thin(instants, _MAX_STEPS)]
+    running = np.searchsorted(sent, instants, "right") - np.searchsorted(ended, instants, "right")
+    return instants, running.astype("float64")
+
+
+def gauge(server: pd.DataFrame, word: str) -> tuple[Floats, Floats]:
+    """(times, levels) of a server's gauge; its label sets and replicas put together.
+
+    word: ours, as in `EngineNames.gauges`; empty where the server has no such gauge.
+    """
+    present = set(server["metric"])
+    spoken = names_spoken(present)
+    declared = spoken.gauges.get(word) if spoken else None
+    name = next((n for n in declared.names if n in present), None) if declared else None
+    if declared is None or name is None:
+        return np.empty(0), np.empty(0)
+    rows = server[server["metric"] == name]
+    wide = rows.pivot_table(index="t_ns", columns=["source", "labels"], values="value")
+    level = wide.sort_index().ffill().agg(declared.combine, axis=1)
+    times = level.index.to_numpy(dtype="float64") / 1e9
+    keep = thin(times, _MAX_STEPS)
+    return times[keep], level.to_numpy(dtype="float64")[keep]

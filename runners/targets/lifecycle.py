@@ -1,0 +1,49 @@
+"""lifecycle.json: the phases of start-up, and why it failed."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from runners.rundir import RunDirectory
+
+
+class Lifecycle:
+    """Collects phases; times are seconds, starts on the wall clock, durations monotonic."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._phases: list[dict[str, str | float]] = []
+        # one offset for the run: a stepping wall clock must not tear the phases apart
+        self._to_unix_s = time.time() - time.monotonic()
+
+    def add(self, name: str, start_s: float, end_s: float) -> None:
+        """A phase between two readings of the monotonic clock."""
+        self._phases.append(
+            {
+                "name": name,
+                "start_unix_s": round(start_s + self._to_unix_s, 3),
+                "duration_s": round(end_s - start_s, 3),
+            }
+        )
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A phase as long as the context, kept also when it fails."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add(name, started, time.monotonic())
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Write the file at the end of start-up, with the failure where there was one."""
+        try:
+            yield
+        except BaseException as error:
+            self.write(str(error) or type(error).__name__)
+            raise
+        self.write()
+
+    def write(self, failure: str | None = None) -> None:
+        self._run.write_json("lifecycle.json", {"phases": self._phases, "failure": failure})

@@ -1,0 +1,230 @@
+"""Target `url`: any server with OpenAI's API that is already running."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runners.errors import TargetError, UsageError
+from runners.profiles.model import Profile
+from runners.progress import Progress
+from runners.rundir import RunDirectory
+from runners.targets.endpoint import Endpoint
+from runners.targets.first_answer import ask_one_token, error_message, parsed
+from runners.targets.lifecycle import Lifecycle
+
+if TYPE_CHECKING:
+    import httpx
+
+    from runners.targets import TargetOptions
+
+DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
+_CONNECT_S = 10.0
+_ENGINES = ("vllm", "sglang", "tgi", "tensorrt-llm")
+
+
+@dataclass(frozen=True)
+class _Served:
+    """A model that the server offers, and what it says about itself."""
+
+    name: str
+    owned_by: str | None
+
+
+@contextmanager
+def open_endpoint(
+    profile: Profile, run: RunDirectory, progress: Progress, options: "TargetOptions"
+) -> Iterator[Endpoint]:
+    """Check the server at `profile.url`: its models, the key, and one real token.
+
+    Writes lifecycle.json. The key comes from the environment variable profile.api_key_env
+    (by default OPENAI_API_KEY where that is set); it is never printed or kept. Proxies from
+    the environment are ignored: they would be measured too.
+    Raises UsageError without a URL, TargetError where the server cannot be reached or used.
+    """
+    import httpx
+
+    if profile.url is None:
+        raise UsageError("target url needs a server; give --url URL or the key `url`")
+    base_url = normalised(profile.url)
+    key_variable = _key_variable(profile)
+    headers = {"Authorization": f"Bearer {os.environ[key_variable]}"} if key_variable else {}
+    lifecycle = Lifecycle(run)
+    client = httpx.Client(
+        base_url=base_url,
+        headers=headers,
+        verify=_trusted(options.ca_cert),
+        trust_env=False,
+        timeout=httpx.Timeout(profile.load.timeout_s, connect=_CONNECT_S),
+    )
+    with lifecycle.recorded(), progress.step(f"checking {base_url}"), client:
+        with lifecycle.phase("reach"):
+            served = _choose(profile, base_url, _models(client, base_url, key_variable))
+            endpoint = Endpoint(
+                base_url=base_url,
+                model=served.name,
+                target="url",
+                engine=_engine(served),
+                engine_version=_version(client),
+                metrics_url=f"{base_url}/metrics" if _has_metrics(client) else None,
+                tokenizer=_tokenizer(profile),
+                api_key_env=key_variable,
+                ca_cert=options.ca_cert,
+            )
+        with lifecycle.phase("first token"):
+            _first_token(client, profile, base_url, served)
+    yield endpoint
+
+
+def normalised(url: str) -> str:
+    """The address without a trailing slash and without /v1, which we add ourselves."""
+    return url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _key_variable(profile: Profile) -> str | None:
+    named = profile.api_key_env
+    if named is not None and not os.environ.get(named):
+        raise TargetError(f"the environment variable {named} (api_key_env) is not set; export it")
+    return named or (DEFAULT_KEY_VARIABLE if os.environ.get(DEFAULT_KEY_VARIABLE) else None)
+
+
+def _trusted(ca_cert: Path | None) -> Any:
+    import ssl
+
+    if ca_cert is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(ca_cert))
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"--ca-cert {ca_cert}: no readable PEM file: {reason}") from error
+
+
+def _models(client: "httpx.Client", base_url: str, key_variable: str | None) -> list[_Served]:
+    """What GET /v1/models lists."""
+    import httpx
+
+    try:
+        response = client.get("/v1/models")
+    except httpx.TransportError as error:
+        raise TargetError(f"cannot reach {base_url}: {_why(error)}") from error
+    except httpx.InvalidURL as error:
+        raise UsageError(f"url {base_url}: {error}") from error
+    if response.status_code in (401, 403):
+        raise TargetError(_refused(base_url, response, key_variable))
+    if response.status_code != 200:
+        raise TargetError(
+            f"{base_url}/v1/models answers HTTP {response.status_code} "
+            f"({error_message(response)}): is this the address of an OpenAI-compatible server?"
+        )
+    body = parsed(response)
+    try:
+        return [_Served(str(model["id"]), model.get("owned_by")) for model in body["data"]]
+    except (TypeError, KeyError, AttributeError):
+        raise TargetError(
+            f"{base_url}/v1/models lists no models: is this an OpenAI-compatible server?"
+        ) from None
+
+
+def _why(error: "httpx.TransportError") -> str:
+    """The reason behind a failed connection, without the library's wording around it."""
+    import httpx
+
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        detail = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or text
+        return (
+            f"its TLS certificate is not trusted ({detail}); give its authority with --ca-cert PEM"
+        )
+    if "SSL" in text:
+        return f"TLS failed ({text}); is it an http:// address?"
+    if isinstance(error, httpx.ConnectTimeout):
+        return f"no connection within {_CONNECT_S:g} s; check the address and the network"
+    if isinstance(error, httpx.TimeoutException):
+        return "connected, but no answer to GET /v1/models came"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return f"it does not speak HTTP ({text}); is it an https:// address?"
+    return f"{text or type(error).__name__}; check the address, and that the server runs"
+
+
+def _refused(base_url: str, response: "httpx.Response", key_variable: str | None) -> str:
+    status = f"{base_url} answers HTTP {response.status_code}"
+    if key_variable is None:
+        return (
+            f"{status}: it wants an API key; put it into the environment variable "
+            f"{DEFAULT_KEY_VARIABLE}, or name another with api_key_env"
+        )
+    return f"{status}: it does not accept the key in the environment variable {key_variable}"
+
+
+def _choose(profile: Profile, base_url: str, served: list[_Served]) -> _Served:
+    """The model named in the profile, or the only one."""
+    names = ", ".join(model.name for model in served) or "nothing"
+    wanted = profile.model.name
+    if wanted is None:
+        if len(served) == 1:
+            return served[0]
+        raise TargetError(f"{base_url} serves {names}; name one with model.name")
+    for model in served:
+        if model.name == wanted:
+            return model
+    raise TargetError(f"{base_url} does not serve {wanted!r}; it serves {names}")
+
+
+def _first_token(client: "httpx.Client", profile: Profile, base_url: str, served: _Served) -> None:
+    import httpx
+
+    try:
+        ask_one_token(client, served.name, profile.workload.api)
+    except httpx.TimeoutException as error:
+        raise TargetError(
+            f"{base_url} takes requests for {served.name} but sent no token in "
+            f"{profile.load.timeout_s:g} s (load.timeout_s)"
+        ) from error
+    except httpx.TransportError as error:
+        raise TargetError(
+            f"{base_url} broke off the first request for {served.name}: {error}"
+        ) from error
+
+
+def _engine(served: _Served) -> str:
+    """Engines that name themselves as the models' owner."""
+    owner = (served.owned_by or "").lower().replace("_", "-")
+    return owner if owner in _ENGINES else "unknown"
+
+
+def _version(client: "httpx.Client") -> str | None:
+    """What GET /version tells, where there is one."""
+    import httpx
+
+    try:
+        body = parsed(client.get("/version", timeout=_CONNECT_S))
+    except httpx.TransportError:
+        return None
+    version = body.get("version") if isinstance(body, dict) else None
+    return version if isinstance(version, str) else None
+
+
+def _has_metrics(client: "httpx.Client") -> bool:
+    """Whether GET /metrics answers in Prometheus' text format."""
+    import httpx
+
+    try:
+        response = client.get("/metrics", timeout=_CONNECT_S)
+    except httpx.TransportError:
+        return False
+    text = response.headers.get("content-type", "").startswith(
+        ("text/plain", "application/openmetrics-text")
+    )
+    return response.status_code == 200 and text and "# TYPE " in response.text
+
+
+def _tokenizer(profile: Profile) -> Path | None:
+    """The profile's tokenizer, or the model's, where one is on this machine."""
+    for place in (profile.model.tokenizer, profile.model.uri):
+        path = Path(place) if place and "://" not in place else None
+        if path and (path.is_file() or (path / "tokenizer.json").is_file()):
+            return path
+    return None

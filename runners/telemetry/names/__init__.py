@@ -1,0 +1,1 @@
+"""Metric names, one file per engine; see runners/telemetry/engine_names.py."""

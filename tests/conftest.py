@@ -1,0 +1,26 @@
+"""What several rooms of tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.simulator.fixtures"]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """Third-party files that are used in tests but not kept in the project.
+
+    Without them a test is skipped; with REQUIRE_SHARED=1 it fails instead, so that an
+    automatic run cannot lose these tests in silence.
+    """
+    shared = ROOT.parent / "shared"
+    if not shared.is_dir():
+        reason = "the folder ../shared with third-party test files is not here"
+        if os.environ.get("REQUIRE_SHARED") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return shared
