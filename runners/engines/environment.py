@@ -182,7 +182,7 @@ def _make(directory: Path, progress: Progress) -> None:
     started = time.monotonic()
     with log_path.open("w", encoding="utf-8") as log:
         install = _Installation(directory / "bin" / "python", log, log_path)
-        with progress.step(f"engine environment: new venv in {directory}") as step:
+        with progress.step("engine environment: new venv") as step:
             install.run([sys.executable, "-m", "venv", str(directory)], step)
         with progress.step(f"engine environment: torch {TORCH_VERSION} for the CPU") as step:
             _install_torch(install, step)

@@ -90,7 +90,7 @@ class Summary:
     method: dict[str, Any] | None = None
 
 
-def summarise(values: Floats, times: Floats, seed: int, nothing: str) -> Summary:
+def summarise(values: Floats, seed: int, nothing: str) -> Summary:
     """Count, mean, percentiles and maximum of finite samples in order of time."""
     if not len(values):
         return Summary(missing={"": nothing})
@@ -99,8 +99,9 @@ def summarise(values: Floats, times: Floats, seed: int, nothing: str) -> Summary
     count = len(values)
     found: Intervals | None = None
     if count >= MIN_SAMPLES:
-        found = intervals(values, times, tuple(QUANTILES.values()), seed)
-        summary.method = {**found.method, "samples": count}
+        found = intervals(values, tuple(QUANTILES.values()), seed)
+        batches = dict(zip(QUANTILES, found.batches, strict=True))
+        summary.method = {**found.method, "samples": count, "percentile_batches": batches}
     bounds = found.mean if found is not None else None
     _put(summary, "mean", float(values.mean()), bounds, MIN_SAMPLES, count)
     order = sorted({rank(count, quantile) for quantile in QUANTILES.values()})
@@ -129,13 +130,11 @@ def _put(
     assert summary.metric is not None
     low, high = bounds if bounds is not None else (None, None)
     summary.metric[name] = {"value": value, "low": low, "high": high}
-    if bounds is None and count < needed:
+    if bounds is None:
         summary.missing[f"{name}.interval"] = f"{count} samples, {needed} needed for an interval"
-    elif bounds is None:
-        summary.missing[f"{name}.interval"] = "too few stretches of time hold samples"
 
 
-def add_adjusted(summary: Summary, values: Floats, times: Floats, seed: int) -> None:
+def add_adjusted(summary: Summary, values: Floats, seed: int) -> None:
     """Put the p99 with failed requests as infinite beside the others.
 
     values: in order of time, +inf for each failed request.
@@ -148,7 +147,7 @@ def add_adjusted(summary: Summary, values: Floats, times: Floats, seed: int) -> 
             if key in summary.missing:
                 summary.missing[key.replace("p99", ADJUSTED)] = summary.missing[key]
         return
-    estimate, reason = _with_failures(values, times, seed)
+    estimate, reason = _with_failures(values, seed)
     summary.metric[ADJUSTED] = (
         None
         if estimate is None
@@ -159,7 +158,7 @@ def add_adjusted(summary: Summary, values: Floats, times: Floats, seed: int) -> 
         summary.missing[key] = reason
 
 
-def _with_failures(values: Floats, times: Floats, seed: int) -> tuple[Estimate | None, str | None]:
+def _with_failures(values: Floats, seed: int) -> tuple[Estimate | None, str | None]:
     quantile, count = QUANTILES["p99"], len(values)
     if count < samples_for_value(quantile):
         return None, f"{count} samples, {samples_for_value(quantile)} needed"
@@ -171,7 +170,7 @@ def _with_failures(values: Floats, times: Floats, seed: int) -> tuple[Estimate |
     needed = samples_for_interval(quantile)
     if count < needed:
         return Estimate(value), f"{count} samples, {needed} needed for an interval"
-    low, high = intervals(values, times, (quantile,), seed).quantiles[0]
+    low, high = intervals(values, (quantile,), seed).quantiles[0]
     if np.isinf(high):
         return Estimate(value, low), "its upper end reaches into the failed requests"
     return Estimate(value, low, high), None
@@ -185,14 +184,9 @@ def latency_metric(
     used = chosen & ~np.isnan(values)
     if chosen.any() and not used.any():
         nothing = f"no request had {latency.needs}"
-    summary = summarise(values[used], requests.begun[used], seed, nothing)
+    summary = summarise(values[used], seed, nothing)
     counted = used | failed
-    add_adjusted(
-        summary,
-        np.where(failed, np.inf, values)[counted],
-        requests.begun[counted],
-        seed,
-    )
+    add_adjusted(summary, np.where(failed, np.inf, values)[counted], seed)
     return summary
 
 
@@ -213,11 +207,10 @@ def inter_chunk_metric(
         step = np.diff(owner)
     same = step == 0
     gaps = np.diff(arrival)[same] / 1e6
-    at = arrival[1:][same].astype(np.float64)
-    by_time = np.argsort(at, kind="stable")
+    by_time = np.argsort(arrival[1:][same], kind="stable")
     if chosen.any() and not len(gaps):
         nothing = "no answer came in two chunks or more"
-    summary = summarise(gaps[by_time], at[by_time], seed, nothing)
+    summary = summarise(gaps[by_time], seed, nothing)
     if summary.metric is not None:
         summary.metric["tokens_per_chunk"] = tokens_per_chunk(requests, chosen)
         if summary.metric["tokens_per_chunk"] is None:

@@ -1,13 +1,13 @@
 """Estimates with 95 % intervals that respect autocorrelation.
 
-Few samples: circular block bootstrap (Politis and Romano 1992), blocks of an automatic
-length (Politis and White 2004, corrected by Patton, Politis and White 2009). Many samples,
-rates and ratios: batch means over time (Schmeiser 1982), quantiles by inverting the interval
-of the share below them (Woodruff 1952). docs/metrics.md has the reasons.
+Means: circular block bootstrap (Politis and Romano 1992), blocks of an automatic length
+(Politis and White 2004, corrected by Patton, Politis and White 2009). Percentiles, rates,
+ratios and very long series: batch means (Schmeiser 1982), percentiles by inverting the
+interval of the share below them (Woodruff 1952). docs/metrics.md has the reasons.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,11 @@ Bounds = tuple[float, float]
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
 REPLICATES = 1000
-BOOTSTRAP_SAMPLES = 20_000
+BOOTSTRAP_SAMPLES = 50_000
 MIN_SAMPLES = 10
 MIN_BATCHES, MAX_BATCHES = 5, 32
 FEWEST_MERGED_BATCHES = 8
-_ELEMENTS_AT_ONCE = 2_000_000
+_BLOCKS_AT_ONCE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,15 @@ class Memory:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Bounds of the mean (None: some value is infinite) and of each quantile."""
+    """Bounds of the mean (None: some value is infinite) and of each quantile.
+
+    method: how the mean's were made. batches: how many each quantile's rest on.
+    """
 
     mean: Bounds | None
     quantiles: tuple[Bounds, ...]
     method: dict[str, Any]
+    batches: tuple[int, ...]
 
 
 def student(freedom: float) -> float:
@@ -118,108 +122,74 @@ def _first_run(small: Bools, run: int) -> int:
     return int(np.flatnonzero(~small)[-1]) + 1
 
 
-def intervals(
-    values: Floats, times: Floats, quantiles: Sequence[float], seed: int, lengthy: int | None = None
-) -> Intervals:
-    """Intervals of the mean and of quantiles of samples in order of time.
+def intervals(values: Floats, quantiles: Sequence[float], seed: int) -> Intervals:
+    """Intervals of the mean and of quantiles of at least MIN_SAMPLES values in order of time.
 
-    values: at least MIN_SAMPLES; may hold +inf. times: when each was taken, any unit.
-    lengthy: a block length to use instead of the automatic one.
+    Values may hold +inf; then the mean has no interval.
     """
+    ordered = np.sort(values)
+    mean, method = _mean_interval(values, seed)
+    if mean is not None:
+        mean = max(mean[0], float(ordered[0])), min(mean[1], float(ordered[-1]))
+    firsts = np.linspace(0, len(values), min(MAX_BATCHES, len(values)), endpoint=False)
+    bounds, batches = [], []
+    for quantile in quantiles:
+        below = values <= ordered[rank(len(values), quantile)]
+        part, used = ratio(*_batch_means(below.astype(np.float64), firsts.astype(np.intp)))
+        half = 1.0 if part.high is None else part.high - part.value
+        low = ordered[rank(len(values), max(0.0, quantile - half))]
+        high = ordered[rank(len(values), min(1.0, quantile + half))]
+        bounds.append((float(low), float(high)))
+        batches.append(used)
+    return Intervals(mean, tuple(bounds), method, tuple(batches))
+
+
+def _mean_interval(values: Floats, seed: int) -> tuple[Bounds | None, dict[str, Any]]:
+    if not np.isfinite(values).all():
+        return None, {}
     if len(values) > BOOTSTRAP_SAMPLES:
-        return _by_batches(values, times, quantiles)
-    finite = np.isfinite(values)
-    # For the memory of a series alone, an infinite value stands at the largest finite one.
-    tame = np.where(finite, values, values[finite].max(initial=0.0))
-    length = lengthy or memory(tame).length
-    order = [rank(len(values), quantile) for quantile in quantiles]
-    means, picked = _bootstrap(values, length, order, seed)
+        firsts = np.linspace(0, len(values), MAX_BATCHES, endpoint=False).astype(np.intp)
+        estimate, used = ratio(*_batch_means(values, firsts))
+        assert estimate.low is not None and estimate.high is not None
+        return (estimate.low, estimate.high), {"method": "batch_means", "batches": used}
+    length = memory(values).length
+    value, means = float(values.mean()), np.sort(_bootstrap_means(values, length, seed))
+    low = float(means[rank(REPLICATES, TAIL)])
+    high = float(means[rank(REPLICATES, 1 - TAIL)])
+    # Few blocks understate the spread; Student's t makes up for it.
     widen = student(max(1.0, len(values) / length - 1)) / student(math.inf)
-    ordered = np.partition(values, sorted({0, *order, len(values) - 1}))
-    bounds = tuple(
-        _widened(float(ordered[at]), picked[:, i], widen, float(ordered[0]), float(ordered[-1]))
-        for i, at in enumerate(order)
-    )
-    mean = None
-    if finite.all():
-        mean = _widened(float(values.mean()), means, widen, float(ordered[0]), float(ordered[-1]))
+    bounds = value - widen * max(0.0, value - low), value + widen * max(0.0, high - value)
     method = {"method": "block_bootstrap", "block_length": length, "replicates": REPLICATES}
-    return Intervals(mean, bounds, method)
+    return bounds, method
 
 
-def _bootstrap(
-    values: Floats, length: int, order: Sequence[int], seed: int
-) -> tuple[Floats, Floats]:
-    """Means (replicates,) and order statistics (replicates, len(order)) of resampled series."""
+def _bootstrap_means(values: Floats, length: int, seed: int) -> Floats:
+    """Means of series resampled in circular blocks; shape (REPLICATES,)."""
     count = len(values)
     blocks = math.ceil(count / length)
-    wrapped = np.concatenate([values, values[: length - 1]])
-    windows = np.lib.stride_tricks.sliding_window_view(wrapped, length)
-    means = np.empty(REPLICATES)
-    picked = np.empty((REPLICATES, len(order)))
-    for start, stop, generator in _portions(count, seed):
-        rows = stop - start
-        starts = generator.integers(0, count, (rows, blocks))
-        drawn = windows[starts].reshape(rows, blocks * length)[:, :count]
-        means[start:stop] = drawn.mean(axis=1)
-        if order:
-            drawn.partition(sorted(set(order)), axis=1)
-            picked[start:stop] = drawn[:, list(order)]
-    return means, picked
-
-
-def _portions(count: int, seed: int) -> Iterator[tuple[int, int, np.random.Generator]]:
-    """Replicates in portions, so that memory stays bounded."""
+    running = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[: length - 1]]))])
+    block_sums = running[length:] - running[:-length]
     generator = np.random.default_rng(seed)
-    rows = max(1, _ELEMENTS_AT_ONCE // count)
+    rows = max(1, _BLOCKS_AT_ONCE // blocks)
+    means = np.empty(REPLICATES)
     for start in range(0, REPLICATES, rows):
-        yield start, min(start + rows, REPLICATES), generator
+        stop = min(start + rows, REPLICATES)
+        drawn = block_sums[generator.integers(0, count, (stop - start, blocks))]
+        means[start:stop] = drawn.sum(axis=1) / (blocks * length)
+    return means
 
 
-def _widened(value: float, replicates: Floats, factor: float, least: float, most: float) -> Bounds:
-    """Percentile interval, stretched for few blocks, never beyond the samples themselves."""
-    ordered = np.sort(replicates)
-    low = float(ordered[rank(len(ordered), TAIL)])
-    high = float(ordered[rank(len(ordered), 1 - TAIL)])
-    if math.isfinite(value):
-        low = value - factor * max(0.0, value - low)
-        high = value + factor * max(0.0, high - value)
-    return max(low, least), min(high, most)
-
-
-def _by_batches(values: Floats, times: Floats, quantiles: Sequence[float]) -> Intervals:
-    """The same for many samples: batches of equal time, memory and time linear in samples."""
-    batch = _batches(times, times.min(), times.max())
-    counts = np.bincount(batch, minlength=MAX_BATCHES).astype(np.float64)
-    ordered = np.sort(values)
-    mean, batches = None, MAX_BATCHES
-    if np.isfinite(ordered[-1]):
-        estimate, batches = ratio(_sums(batch, values), counts)
-        if estimate.low is not None and estimate.high is not None:
-            mean = (estimate.low, estimate.high)
-    bounds = []
-    for quantile in quantiles:
-        below = values <= ordered[rank(len(ordered), quantile)]
-        part, _ = ratio(_sums(batch, below), counts)
-        half = 1.0 if part.high is None else part.high - part.value
-        low = ordered[rank(len(ordered), max(0.0, quantile - half))]
-        high = ordered[rank(len(ordered), min(1.0, quantile + half))]
-        bounds.append((float(low), float(high)))
-    return Intervals(mean, tuple(bounds), {"method": "batch_means", "batches": batches})
-
-
-def _sums(batch: npt.NDArray[np.intp], amounts: Floats | Bools) -> Floats:
-    return np.bincount(batch, weights=amounts, minlength=MAX_BATCHES).astype(np.float64)
+def _batch_means(values: Floats, firsts: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """(sums, counts) of successive batches that begin at `firsts`."""
+    counts = np.diff(firsts, append=len(values)).astype(np.float64)
+    return np.add.reduceat(values, firsts), counts
 
 
 def batch_sums(times: npt.NDArray[Any], amounts: Floats, start: float, end: float) -> Floats:
     """Amounts summed over MAX_BATCHES stretches (a, b] of equal length; shape (MAX_BATCHES,)."""
-    return _sums(_batches(times, start, end), amounts)
-
-
-def _batches(times: npt.NDArray[Any], start: float, end: float) -> npt.NDArray[np.intp]:
     edges = np.linspace(start, end, MAX_BATCHES + 1)
-    return np.clip(np.searchsorted(edges, times, side="left") - 1, 0, MAX_BATCHES - 1)
+    batch = np.clip(np.searchsorted(edges, times, side="left") - 1, 0, MAX_BATCHES - 1)
+    return np.bincount(batch, weights=amounts, minlength=MAX_BATCHES).astype(np.float64)
 
 
 def ratio(numerators: Floats, denominators: Floats) -> tuple[Estimate, int]:

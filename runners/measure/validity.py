@@ -59,8 +59,7 @@ def _interrupted(evidence: Evidence) -> Iterator[Reason]:
 
 
 def _worker_lost(evidence: Evidence) -> Iterator[Reason]:
-    lost = evidence.run.load.get("worker_lost")
-    if lost:
+    for lost in evidence.run.load.get("workers_lost") or ():
         yield Reason("invalid", f"a load worker was lost: {lost}")
 
 

@@ -15,7 +15,8 @@ logarithm of the scale is interpolated.
 How it was found: greedy decoding in float32 of 320 random prompts (widths 128 and 256,
 three seeds), 34 tokens each; widths of 64, 512 and 1024 gave the same curve within the
 noise, hence one table serves all sizes. tests/models decodes again and compares.
-Checked on vLLM 0.32.0 (CPU, bfloat16), VLLM_CHECK
+Checked on vLLM 0.32.0 (CPU, bfloat16; 24 prompts of 64 random tokens, 64 tokens answered,
+the server's own counters): dialled 0.30, 0.60, 0.85; measured 0.29, 0.61, 0.85.
 
 The same Python version, tokenizers release and numpy release give byte-identical files:
 the tokenizer is trained on the standard library's sources, which differ between versions.

@@ -32,11 +32,10 @@ Draw = Callable[[np.random.Generator], Floats]
 def coverage(draw: Draw) -> tuple[float, float, float]:
     """How often the intervals of mean, p50 and p90 hold the true 0, 0 and 1.28."""
     generator = np.random.default_rng(7)
-    times = np.arange(SAMPLES, dtype=np.float64)
     truth = np.array([0.0, 0.0, norm.ppf(0.9)])
     hits = np.zeros(3)
     for run in range(RUNS):
-        found = intervals(draw(generator), times, (0.5, 0.9), run)
+        found = intervals(draw(generator), (0.5, 0.9), run)
         assert found.mean is not None
         bounds = np.array([found.mean, *found.quantiles])
         hits += (bounds[:, 0] <= truth) & (truth <= bounds[:, 1])
@@ -61,8 +60,7 @@ def test_correlation_widens_an_interval() -> None:
     generator = np.random.default_rng(3)
     series = persistent(generator)
     shuffled = generator.permutation(series)
-    times = np.arange(SAMPLES, dtype=np.float64)
-    wide, narrow = (intervals(s, times, (), 0).mean for s in (series, shuffled))
+    wide, narrow = (intervals(s, (), 0).mean for s in (series, shuffled))
     assert wide is not None and narrow is not None
     assert wide[1] - wide[0] > 1.5 * (narrow[1] - narrow[0])
     assert memory(series).length > memory(shuffled).length
@@ -71,7 +69,7 @@ def test_correlation_widens_an_interval() -> None:
 
 def test_an_interval_is_never_wider_than_the_samples() -> None:
     values = np.array([1.0] * 30 + [100.0])
-    found = intervals(values, np.arange(31.0), (0.5,), 0)
+    found = intervals(values, (0.5,), 0)
     assert found.mean is not None
     assert found.mean[0] >= 1.0
     assert found.quantiles[0] == (1.0, 1.0)

@@ -297,7 +297,7 @@ def test_a_directory_without_records_is_refused_in_one_line(tmp_path: Path) -> N
 
 def test_intervals_hold_the_mean_of_a_large_run(write_run: WriteRun, ok_request: Request) -> None:
     """More samples than the bootstrap takes go by batches, with the same figures."""
-    requests = [ok_request(i, i, i + 10 + i % 7, i + 60 + i % 7, tokens=2) for i in range(25_000)]
+    requests = [ok_request(i, i, i + 10 + i % 7, i + 60 + i % 7, tokens=2) for i in range(60_000)]
     results = checked(write_run(requests, chunks=[(0, 5.0, 1.0)]))
     ttft = results["metrics"]["ttft_ms"]
     assert results["statistics"]["methods"]["ttft_ms"]["method"] == "batch_means"
