@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from runners.engines.environment import find_engine
 from runners.profiles.load import load_profile
 from runners.progress import Progress
 from runners.run import run
@@ -69,7 +70,7 @@ def ours(endpoint: Endpoint, concurrency: int, requests: int, seed: int, out: Pa
     return Figures(
         metrics["output_throughput_tok_s"]["value"],
         metrics["ttft_ms"]["mean"]["value"],
-        outcome.results["server"]["engine_ttft_mean_ms"],
+        outcome.results["server"]["ttft_mean_ms"],
     )
 
 
@@ -125,7 +126,7 @@ def main() -> int:
         out = Path(folder)
         directory = RunDirectory.create(out, "engine")
         with open_endpoint(loaded.profile, directory, Progress(), TargetOptions()) as endpoint:
-            python = Path(endpoint.facts["engine_python"])
+            python = find_engine(Progress()).path
             for concurrency in options.concurrency:
                 requests = options.requests_per_slot * concurrency
                 our, their = [], []

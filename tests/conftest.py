@@ -24,3 +24,12 @@ def shared_dir() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return shared
+
+
+@pytest.fixture(scope="session")
+def engine_python() -> Path:
+    """A Python that has vLLM, as target local finds it; made (minutes) when there is none."""
+    from runners.engines.environment import find_engine
+    from runners.progress import Progress
+
+    return find_engine(Progress()).path

@@ -43,7 +43,7 @@ class EngineProcess:
         """Start it. Raises OSError when the log or the program cannot be opened."""
         self.command = tuple(command)
         self.log = log
-        with log.open("ab") as output:
+        with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [*_bound_to(os.getpid()), *self.command],
                 stdin=subprocess.DEVNULL,

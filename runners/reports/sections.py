@@ -139,8 +139,8 @@ def line_of(key: str, stat: Any, note: str = "") -> Line:
 def sections(results: Mapping[str, Any]) -> list[Section]:
     """Everything but the latency table.
 
-    Throughput is always there; another section only where something in it was measured,
-    since `unmeasured` tells the rest.
+    Throughput is always there; other lines only as far as they were measured, since
+    `unmeasured` tells the rest.
     """
     metrics = metrics_of(results)
     listed = {*_LATENCIES, *_THROUGHPUT, *_SERVER, *_STARTUP, *_COST}
@@ -153,11 +153,11 @@ def sections(results: Mapping[str, Any]) -> list[Section]:
         Section("Cost and energy", _cost_lines(metrics)),
         Section("Also measured", _lines(metrics, others)),
     ]
-    return [
-        part
-        for part in parts
-        if any(line.value != DASH for line in part.lines) or part.title == "Throughput"
+    known = [
+        Section(part.title, [line for line in part.lines if line.value != DASH])
+        for part in parts[1:]
     ]
+    return [parts[0], *(part for part in known if part.lines)]
 
 
 def _lines(metrics: Mapping[str, Any], keys: Sequence[str]) -> list[Line]:
@@ -270,10 +270,19 @@ def unmeasured(results: Mapping[str, Any]) -> list[tuple[list[str], str]]:
     for key, stat in metrics_of(results).items():
         if stat is None and key not in reasons:
             reasons[key] = "no reason recorded"
-    grouped: dict[str, list[str]] = {}
+    grouped: dict[str, dict[str, None]] = {}
     for key, reason in reasons.items():
-        grouped.setdefault(str(reason), []).append(key)
-    return [(keys, reason) for reason, keys in grouped.items()]
+        grouped.setdefault(str(reason), {})[_short(key)] = None
+    return [(list(keys), reason) for reason, keys in grouped.items()]
+
+
+def _short(key: str) -> str:
+    """A statistic that many metrics lack for one reason gets one name for all of them."""
+    parts = key.split(".")
+    if len(parts) == 1:
+        return key
+    percentile = parts[1].removeprefix("adjusted_")
+    return f"intervals of {percentile}" if parts[-1] == "interval" else f"{parts[0]} {percentile}"
 
 
 def confidence_text(results: Mapping[str, Any]) -> str:

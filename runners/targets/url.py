@@ -44,22 +44,29 @@ def open_endpoint(
     the environment are ignored: they would be measured too.
     Raises UsageError without a URL, TargetError where the server cannot be reached or used.
     """
+    lifecycle = Lifecycle(run)
+    with lifecycle.recorded():
+        endpoint = _checked(profile, progress, options, lifecycle)
+    yield endpoint
+
+
+def _checked(
+    profile: Profile, progress: Progress, options: "TargetOptions", lifecycle: Lifecycle
+) -> Endpoint:
     import httpx
 
     if profile.url is None:
         raise UsageError("target url needs a server; give --url URL or the key `url`")
     base_url = normalised(profile.url)
     key_variable = _key_variable(profile)
-    headers = {"Authorization": f"Bearer {os.environ[key_variable]}"} if key_variable else {}
-    lifecycle = Lifecycle(run)
     client = httpx.Client(
         base_url=base_url,
-        headers=headers,
+        headers={"Authorization": f"Bearer {os.environ[key_variable]}"} if key_variable else {},
         verify=_trusted(options.ca_cert),
         trust_env=False,
         timeout=httpx.Timeout(profile.load.timeout_s, connect=_CONNECT_S),
     )
-    with lifecycle.recorded(), progress.step(f"checking {base_url}"), client:
+    with progress.step(f"checking {base_url}"), client:
         with lifecycle.phase("reach"):
             served = _choose(profile, base_url, _models(client, base_url, key_variable))
             endpoint = Endpoint(
@@ -75,7 +82,7 @@ def open_endpoint(
             )
         with lifecycle.phase("first token"):
             _first_token(client, profile, base_url, served)
-    yield endpoint
+    return endpoint
 
 
 def normalised(url: str) -> str:

@@ -6,7 +6,6 @@ import pytest
 
 from runners.engines.vllm import failure_reason, startup_facts
 
-
 # Excerpts of start-up logs: vLLM 0.32.0 on a CPU; gpu*.txt in the form of 0.19 on GPUs.
 STARTUP = Path(__file__).with_name("startup")
 

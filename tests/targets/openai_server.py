@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -82,13 +82,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(
-    behaviour: Behaviour, wrap: Callable[[ThreadingHTTPServer], None] | None = None
-) -> Iterator[int]:
-    """Run the server; yields its port on 127.0.0.1. `wrap` may put TLS around its socket."""
+def serving(behaviour: Behaviour) -> Iterator[int]:
+    """Run the server; yields its port on 127.0.0.1."""
     server = _Server(("127.0.0.1", 0), _handler(behaviour))
-    if wrap:
-        wrap(server)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
