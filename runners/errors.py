@@ -23,6 +23,7 @@ _RANK = (
     Exit.DONE,
     Exit.GATE_FAILED,
     Exit.RUN_INVALID,
+    Exit.USAGE,
     Exit.TARGET,
     Exit.OUTPUT,
     Exit.INTERRUPTED,

@@ -6,14 +6,18 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runners.errors import BenchError, Exit, worst
 from runners.profiles.load import Loaded
+from runners.profiles.model import Profile
 from runners.progress import Progress
 from runners.rundir import RunDirectory
 from runners.targets import TargetOptions
 from runners.targets.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from runners.load.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -79,29 +83,39 @@ def _serve_and_drive(
 ) -> bool:
     """Returns whether a person stopped the load early."""
     from runners.environment import describe
+    from runners.load.schedule import make_schedule
     from runners.targets import open_endpoint
 
     profile = loaded.profile
+    # Planned first: a trace that cannot be read must not cost a deployment.
+    schedule = make_schedule(profile.load, profile.workload)
     with open_endpoint(profile, directory, progress, options) as endpoint:
-        driven = _drive(loaded, endpoint, directory, progress)
+        driven = _drive(profile, schedule, endpoint, directory, progress)
         directory.write_json("environment.json", describe(endpoint, profile.load.seed, driven))
     return bool(driven["interrupted"])
 
 
 def _drive(
-    loaded: Loaded, endpoint: Endpoint, directory: RunDirectory, progress: Progress
+    profile: Profile,
+    schedule: "Schedule",
+    endpoint: Endpoint,
+    directory: RunDirectory,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Build prompts, send them, scrape beside; returns the load facts."""
     from runners.load.drive import drive
-    from runners.load.schedule import make_schedule
     from runners.telemetry.scrape import Scraper
     from runners.workloads.prompts import make_prompts
 
-    profile = loaded.profile
-    schedule = make_schedule(profile.load, profile.workload)
     with progress.step("Making prompts") as step:
         count = int(schedule.prompt_id.max()) + 1
-        prompts = make_prompts(profile.workload, count, profile.load.seed, endpoint.tokenizer)
+        prompts = make_prompts(
+            profile.workload,
+            count,
+            profile.load.seed,
+            endpoint.tokenizer,
+            lengths=schedule.input_tokens,
+        )
         step.detail(f"{count} prompts")
     scraper = (
         Scraper(endpoint.metrics_url, ca_cert=endpoint.ca_cert, api_key_env=endpoint.api_key_env)
@@ -124,14 +138,18 @@ def _drive(
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a run as Ctrl-C does: cleaned up, results kept."""
+    """Let SIGTERM and SIGHUP end a run as Ctrl-C does: cleaned up, what was measured kept."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
+    heeded = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        # nohup ignores SIGHUP on purpose; a shell's & ignores SIGINT by accident
+        if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     finally:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -24,20 +23,22 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "runners.cli", *map(str, arguments)]
 
 
+def after(shell: str, *arguments: str | Path) -> list[str]:
+    """The command, run by a shell that has done something first."""
+    return ["bash", "-c", f'{shell}; exec "$@"', "bash", *command(*arguments)]
+
+
 def bench(
-    *arguments: str | Path,
-    env: dict[str, str] | None = None,
-    before: Callable[[], None] | None = None,
+    *arguments: str | Path, env: dict[str, str] | None = None, first: str = ":"
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command(*arguments),
+        after(first, *arguments),
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
         env={**os.environ, **(env or {})},
-        preexec_fn=before,
     )
 
 
@@ -241,13 +242,10 @@ def test_a_disk_that_fills_up_during_load_is_exit_5(
 ) -> None:
     server = simulator(model="tiny", ttft_ms=1, itl_ms=0)
 
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-
     done = bench(
         "--profile", "cpu-smoke", "--url", server.base_url, "--requests", "400",
         "--max-tokens", "64", "--set", "workload.input_tokens=4", "--out", tmp_path,
-        before=small_files,
+        first="ulimit -f 60",
     )  # fmt: skip
     assert done.returncode == 5, done.stderr
     (line,) = errors(done)
@@ -259,9 +257,11 @@ def test_an_interrupt_keeps_what_was_measured_and_stops_the_server(
     tmp_path: Path, sent: signal.Signals
 ) -> None:
     process = subprocess.Popen(
-        command(
+        after(
+            "trap '' INT",  # as a shell's & leaves it
             "--profile", "cpu-smoke", "--target", "simulator", "--duration", "60",
-            "--set", "engine.args={ttft_ms: 10, itl_ms: 2}", "--set", "load.warmup={requests: 0}", "--out", tmp_path,
+            "--set", "engine.args={ttft_ms: 10, itl_ms: 2}", "--set", "load.warmup={requests: 0}",
+            "--out", tmp_path,
         ),
         cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
