@@ -1,6 +1,7 @@
 """What several rooms of tests share."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,14 @@ def engine_python() -> Path:
     from runners.progress import Progress
 
     return find_engine(Progress()).path
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(certificate, key) of a server called localhost, signed by itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([*command, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return cert, key

@@ -14,7 +14,7 @@ from runners.errors import OutputError
 from runners.load.client import Limits
 from runners.load.clock import wall_offset_ns
 from runners.load.records import write_records
-from runners.load.schedule import Pace, Schedule, pace, write_schedule
+from runners.load.schedule import Pace, Schedule, pace, share_of_requests, write_schedule
 from runners.load.worker import Spec
 from runners.load.workers import Sent, run_workers
 from runners.profiles.model import Profile
@@ -51,11 +51,12 @@ def drive(
     TargetError when a worker could not start.
     """
     plan = pace(profile.load)
-    count = worker_count(profile.load.workers, plan)
+    peak = schedule.busiest_second()
+    count = worker_count(profile.load.workers, plan, peak)
     write_schedule(schedule, run / "schedule.parquet", count)
     work = run / "work"
     _write_orders(profile, schedule, prompts, endpoint, work)
-    specs = [_spec(profile, plan, endpoint, work, index, count) for index in range(count)]
+    specs = [_spec(profile, plan, peak, endpoint, work, index, count) for index in range(count)]
     finished = run_workers(specs, work, run.logs, progress)
     for result in finished.results:
         if result["not_written"]:
@@ -79,14 +80,16 @@ def drive(
     return Driven(finished.t0_ns, facts | _merged(finished.results))
 
 
-def worker_count(asked: int | None, plan: Pace) -> int:
+def worker_count(asked: int | None, plan: Pace, peak: int) -> int:
     """How many workers: as asked, else one unless one core could be too slow for the plan.
+
+    peak: arrivals in the busiest second of an open loop.
 
     A worker carries some 3,000 short streams a second; half of that, or 512 streams at
     once, is where a second one starts to pay.
     """
     if asked is None:
-        needed = max((plan.rate or 0.0) / 1500.0, (plan.concurrency or 0) / 512.0)
+        needed = max(peak / 1500.0, (plan.concurrency or 0) / 512.0)
         asked = max(1, min(int(np.ceil(needed)), (os.cpu_count() or 2) - 1))
     return max(1, min(asked, plan.concurrency or asked))
 
@@ -101,6 +104,7 @@ def _merged(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "arrival_stamp": "kernel" if kernel else "user_read",
         "read_lag_p99_ms": max(lags, default=None),
+        "worker_cpu_share": max(result["cpu_share"] for result in results),
         "clock_step_ns": max(result["clock_step_ns"] for result in results),
         "connections": sum(result["connections"] for result in results),
         "reconnects": sum(result["reconnects"] for result in results),
@@ -114,30 +118,37 @@ def _write_orders(
 ) -> None:
     """Write bodies and schedule where the workers find them."""
     continuous = endpoint.engine == "vllm" or endpoint.simulated
+    # A prompt that is sent several times asks for the same number of tokens each time.
+    tokens = np.full(int(schedule.prompt_id.max()) + 1, profile.workload.max_tokens)
+    tokens[schedule.prompt_id] = schedule.requested_tokens
     with writing(work):
         work.mkdir(parents=True, exist_ok=True)
         with (work / "bodies.jsonl").open("wb") as file:
-            for text in prompts.texts:
+            for text, max_tokens in zip(prompts.texts, tokens.tolist(), strict=False):
                 body = request_body(
-                    profile.workload, endpoint.model, text, continuous_usage=continuous
+                    profile.workload,
+                    endpoint.model,
+                    text,
+                    continuous_usage=continuous,
+                    max_tokens=max_tokens,
                 )
                 file.write(orjson.dumps(body) + b"\n")
-        columns = {
-            "prompt_id": schedule.prompt_id,
-            "requested_tokens": schedule.requested_tokens,
-            "warmup": schedule.warmup,
-        }
-        if schedule.intended_ns is not None:
-            columns["intended_ns"] = schedule.intended_ns
-        np.savez(work / "schedule.npz", **columns)  # type: ignore[arg-type]
+        np.savez(work / "schedule.npz", **schedule.columns())  # type: ignore[arg-type]
 
 
 def _spec(
-    profile: Profile, plan: Pace, endpoint: Endpoint, work: Path, index: int, count: int
+    profile: Profile,
+    plan: Pace,
+    peak: int,
+    endpoint: Endpoint,
+    work: Path,
+    index: int,
+    count: int,
 ) -> Spec:
     """The orders of worker `index` of `count`: its share of every limit that counts."""
     concurrency = _share(plan.concurrency, index, count)
-    ahead = concurrency or int(2 * (plan.rate or 1) / count) + 1
+    budget = profile.load.stop_after_failures
+    ahead = concurrency or 2 * peak // count + 1
     return Spec(
         base_url=endpoint.base_url,
         path=request_path(profile.workload),
@@ -148,11 +159,14 @@ def _spec(
         count=count,
         limits=Limits(
             concurrency=concurrency,
-            requests=_share(plan.requests, index, count),
+            requests=share_of_requests(plan, index, count),
             duration_ns=None if plan.duration_s is None else round(plan.duration_s * 1e9),
             warmup_ns=None if plan.warmup_s is None else round(plan.warmup_s * 1e9),
             timeout_ns=round(profile.load.timeout_s * 1e9),
             give_up_after=max(20, 2 * (concurrency or 1)),
+            # Rounded up: the budget of all is spent when each has spent its share.
+            failures=None if budget is None or budget.count is None else -(-budget.count // count),
+            failure_share=None if budget is None else budget.share,
         ),
         connect_ahead=min(ahead, _CONNECT_AHEAD_AT_MOST),
         stream=profile.workload.stream,

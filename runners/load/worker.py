@@ -15,10 +15,12 @@ import os
 import select
 import signal
 import sys
+import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import cycle
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -190,6 +192,14 @@ def planned(spec: Spec, ready: list[bytes]) -> Iterator[Planned]:
         index += spec.count
 
 
+def think_times(spec: Spec) -> Iterator[int] | None:
+    """This worker's share of the schedule's think times in ns, over and over."""
+    with np.load(spec.schedule) as plan:
+        if "think_ns" not in plan:
+            return None
+        return cycle(plan["think_ns"][spec.index :: spec.count].tolist())
+
+
 def say(value: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
@@ -229,12 +239,14 @@ def main() -> int:
     gc.freeze()
     gc.disable()
     failure: str | None = None
+    cpu_before, wall_before = time.process_time(), time.monotonic()
     try:
-        client.run(planned(spec, ready), records.start_ns)
+        client.run(planned(spec, ready), records.start_ns, think_times(spec))
         records.close()
     except NotWrittenError as error:
         failure = str(error)
-    say({"result": _result(client, records) | {"not_written": failure}})
+    busy = (time.process_time() - cpu_before) / (time.monotonic() - wall_before)
+    say({"result": _result(client, records) | {"cpu_share": busy} | {"not_written": failure}})
     return 0
 
 
