@@ -2,6 +2,8 @@
 
 import select
 import ssl
+import time
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +17,9 @@ from runners.load.stream import Address, ReadLag, Stream
 _RETRY_CONNECT_NS = 100_000_000
 _LOOK_FOR_TIMEOUTS_NS = 250_000_000
 _LONGEST_WAIT_S = 0.1
+_MANY_STREAMS = 64
+_BREATH_NS = 300_000
+_SHARE_COUNTS_FROM = 20  # finished requests; a share of fewer says little
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 _WRITABLE = select.POLLOUT
@@ -41,6 +46,7 @@ class Limits:
     duration_ns: measured time; it starts with the first request that is not warm-up.
     warmup_ns: requests sent within so long after the start are warm-up.
     give_up_after: stop when the first so many requests have all failed.
+    failures, failure_share: stop when so many have failed, or such a share of the finished.
     """
 
     concurrency: int | None
@@ -49,6 +55,8 @@ class Limits:
     warmup_ns: int | None
     timeout_ns: int
     give_up_after: int
+    failures: int | None = None
+    failure_share: float | None = None
 
 
 @dataclass(eq=False)
@@ -125,7 +133,9 @@ class Client:
         self._idle: deque[Connection] = deque()
         self._unparsed: deque[Exchange] = deque()
         self._free_since: deque[int] = deque()
+        self._think_times: Iterator[int] | None = None
         self._in_flight = 0
+        self._sparse = False
         self._measured = 0
         self._not_before_ns = 0
         self._stop_ns: int | None = None
@@ -151,9 +161,17 @@ class Client:
 
     # -- the measured time ---------------------------------------------------------
 
-    def run(self, plan: Iterator[Planned], start_ns: int) -> None:
-        """Send everything and wait for every answer; returns when all is parsed."""
-        self._free_since.extend([start_ns] * (self._limits.concurrency or 0))
+    def run(
+        self, plan: Iterator[Planned], start_ns: int, think_times: Iterator[int] | None = None
+    ) -> None:
+        """Send everything and wait for every answer; returns when all is parsed.
+
+        think_times: endless; a slot (a user of a closed loop) rests for the next of them, in
+        ns, before it is free for its first request and again after each answer.
+        """
+        self._think_times = think_times
+        for _ in range(self._limits.concurrency or 0):
+            self._free_slot(start_ns)
         upcoming = next(plan, None)
         next_look = start_ns + _LOOK_FOR_TIMEOUTS_NS
         while (upcoming is not None or self._in_flight) and not self._interrupted:
@@ -184,16 +202,26 @@ class Client:
     def _may_send(self, planned: Planned, now: int, start_ns: int) -> bool:
         if now < max(self._not_before_ns, start_ns):
             return False
-        if self._limits.concurrency is not None and not self._free_since:
+        if self._limits.concurrency is not None and (
+            not self._free_since or now < self._free_since[0]
+        ):
             return False
         return planned.intended_ns is None or now >= start_ns + planned.intended_ns
 
     def _next_due_ns(self, planned: Planned | None, start_ns: int) -> int | None:
         if planned is None:
             return None
-        if self._limits.concurrency is not None and not self._free_since:
-            return self._stop_ns
-        return max(start_ns + (planned.intended_ns or 0), self._not_before_ns)
+        due = max(start_ns + (planned.intended_ns or 0), self._not_before_ns)
+        if self._limits.concurrency is None:
+            return due
+        return max(due, self._free_since[0]) if self._free_since else self._stop_ns
+
+    def _free_slot(self, now: int) -> None:
+        """A slot may be used again: at once, or after its user has thought."""
+        if self._think_times is None:
+            self._free_since.append(now)
+        else:
+            insort(self._free_since, now + next(self._think_times))
 
     def _begin(self, planned: Planned, start_ns: int, now: int) -> None:
         free_since = self._free_since.popleft() if self._limits.concurrency is not None else now
@@ -265,6 +293,8 @@ class Client:
             if not self._poll_once(0.0) and (due_ns is None or due_ns - now > 1_000_000):
                 self._hand_over()
             return
+        if self._sparse and (due_ns is None or due_ns - now > 2 * _BREATH_NS):
+            time.sleep(_BREATH_NS / 1e9)
         wait_s = _LONGEST_WAIT_S
         if due_ns is not None:
             if self._alarm.fd is not None:
@@ -276,6 +306,9 @@ class Client:
     def _poll_once(self, seconds: float) -> bool:
         """Handle what is ready; False when nothing was."""
         ready = self._poller.wait(seconds)
+        # Arrivals have their times from the kernel: where few of many streams are ready at
+        # once, letting some more gather serves them all with one wake-up.
+        self._sparse = self._in_flight >= _MANY_STREAMS and len(ready) < self._in_flight // 4
         for fd, mask in ready:
             if fd == self._alarm.fd:
                 self._alarm.clear()
@@ -377,7 +410,7 @@ class Client:
             self._not_before_ns = now + _RETRY_CONNECT_NS
         self._in_flight -= 1
         if self._limits.concurrency is not None:
-            self._free_since.append(now)
+            self._free_slot(now)
         self.tally.done += 1
         self._unparsed.append(exchange)
 
@@ -386,9 +419,21 @@ class Client:
             self.tally.ok += 1
             return
         self.tally.failed += 1
-        if not self.tally.ok and self.tally.failed == self._limits.give_up_after:
-            self.tally.stopped = f"the first {self.tally.failed} requests all failed"
+        if self.tally.stopped is None and (reason := self._too_many_failed()):
+            self.tally.stopped = reason
             self._stop_ns = 0
+
+    def _too_many_failed(self) -> str | None:
+        limits, failed = self._limits, self.tally.failed
+        finished = failed + self.tally.ok
+        if failed == finished == limits.give_up_after:
+            return f"the first {failed} requests all failed"
+        if limits.failures is not None and failed >= limits.failures:
+            return f"{failed} requests failed, the count of load.stop_after_failures"
+        share = limits.failure_share
+        if share is not None and finished >= _SHARE_COUNTS_FROM and failed > share * finished:
+            return f"{failed} of {finished} requests failed, above load.stop_after_failures.share"
+        return None
 
     def _look_for_timeouts(self, now: int) -> None:
         for connection in list(self._connections.values()):

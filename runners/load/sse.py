@@ -15,6 +15,12 @@ def events(pieces: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """
     rest, stamp = b"", 0
     for stamp, piece in pieces:
+        if not rest and piece.endswith(b"\n\n") and b"\r" not in piece:
+            for block in piece[:-2].split(b"\n\n"):  # the usual case, several times faster
+                data = _data(block)
+                if data is not None:
+                    yield stamp, data
+            continue
         rest = rest + piece if rest else piece
         if rest.endswith(b"\r") and not rest.endswith(b"\r\r"):
             continue  # may be half of \r\n
