@@ -40,9 +40,9 @@ def open_endpoint(
     """Check the server at `profile.url`: its models, the key, and one real token.
 
     Writes lifecycle.json. The key comes from the environment variable profile.api_key_env
-    (by default OPENAI_API_KEY where that is set); it is never printed or kept. Proxies from
-    the environment are ignored: they would be measured too.
-    Raises UsageError without a URL, TargetError where the server cannot be reached or used.
+    (by default OPENAI_API_KEY where that is set); it is never printed or kept.
+    Raises UsageError without a URL, TargetError where the server cannot be reached or used,
+    or only through a proxy, which would be measured too.
     """
     lifecycle = Lifecycle(run)
     with lifecycle.recorded():
@@ -58,6 +58,7 @@ def _checked(
     if profile.url is None:
         raise UsageError("target url needs a server; give --url URL or the key `url`")
     base_url = normalised(profile.url)
+    _refuse_proxy(base_url)
     key_variable = _key_variable(profile)
     client = httpx.Client(
         base_url=base_url,
@@ -88,6 +89,23 @@ def _checked(
 def normalised(url: str) -> str:
     """The address without a trailing slash and without /v1, which we add ourselves."""
     return url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _refuse_proxy(base_url: str) -> None:
+    """Other tools would go through the environment's proxy; its latency would be in ours."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    url = urlsplit(base_url)
+    host = url.hostname or ""
+    local = host == "localhost" or host == "::1" or host.startswith("127.")
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy and not local and not proxy_bypass(host):
+        raise TargetError(
+            f"the environment asks for a proxy ({url.scheme}_proxy) to reach {host}; it would be "
+            f"measured too: add {host} to no_proxy to go there directly"
+        )
 
 
 def _key_variable(profile: Profile) -> str | None:

@@ -165,3 +165,12 @@ def test_a_server_that_never_sends_a_token(run: RunDirectory) -> None:
     with serving(Behaviour(answers=False)) as port:
         message = refusal(f"http://127.0.0.1:{port}", run, load={"timeout_s": 0.3})
     assert "sent no token in 0.3 s (load.timeout_s)" in message
+
+
+def test_a_server_behind_a_proxy_is_refused_with_the_way_out(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = refusal("http://models.example", run)
+    assert "proxy" in message and "add models.example to no_proxy" in message
+    monkeypatch.setenv("no_proxy", "models.example")
+    assert "proxy" not in refusal("http://models.example", run)
