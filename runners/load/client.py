@@ -47,6 +47,7 @@ class Limits:
     warmup_ns: requests sent within so long after the start are warm-up.
     give_up_after: stop when the first so many requests have all failed.
     failures, failure_share: stop when so many have failed, or such a share of the finished.
+    cold: a new connection for every request, its making timed.
     """
 
     concurrency: int | None
@@ -57,6 +58,7 @@ class Limits:
     give_up_after: int
     failures: int | None = None
     failure_share: float | None = None
+    cold: bool = False
 
 
 @dataclass(eq=False)
@@ -244,7 +246,7 @@ class Client:
         self._assign(exchange, planned.message)
 
     def _assign(self, exchange: Exchange, message: bytes) -> None:
-        connection = self._idle.pop() if self._idle else None
+        connection = self._idle.pop() if self._idle and not self._limits.cold else None
         if connection is None:
             try:
                 connection = self._connect()
@@ -260,6 +262,10 @@ class Client:
     def _send(self, connection: Connection) -> None:
         exchange = connection.framing.exchange
         assert exchange is not None
+        stream = connection.stream
+        if self._limits.cold and stream.connected_ns and stream.ready_ns:
+            exchange.connect_ns = stream.connected_ns - stream.opened_ns
+            exchange.tls_ns = stream.ready_ns - stream.connected_ns if stream.is_tls else None
         connection.last_ns = exchange.sent_ns = monotonic_ns()
         try:
             connection.stream.send(connection.message)
@@ -367,7 +373,7 @@ class Client:
     def _complete(self, connection: Connection, exchange: Exchange) -> None:
         connection.framing.exchange = None
         connection.used = True
-        if connection.framing.keep_alive:
+        if connection.framing.keep_alive and not self._limits.cold:
             self._idle.append(connection)
         else:
             self._drop(connection)

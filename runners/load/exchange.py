@@ -11,7 +11,8 @@ class Exchange:
     """A request under way or done. Times are monotonic ns.
 
     body: pieces of the response body in order, each with the stamp of the read that
-    brought it. error: an error class (see docs/metrics.md) or None.
+    brought it. error: an error class (see docs/metrics.md) or None. connect_ns, tls_ns: how
+    long TCP and TLS took where the request opened its own connection.
     """
 
     request_id: int
@@ -28,6 +29,8 @@ class Exchange:
     error: str | None = None
     error_detail: str | None = None
     capped: bool = False
+    connect_ns: int | None = None
+    tls_ns: int | None = None
     complete: bool = False
 
     def fail(self, error: str, detail: str, at_ns: int) -> None:

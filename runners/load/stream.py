@@ -50,7 +50,10 @@ class ReadLag:
 
 
 class Stream:
-    """One connection. `ready` turns true once bytes can be sent (after TLS, if any)."""
+    """One connection. `ready` turns true once bytes can be sent (after TLS, if any).
+
+    opened_ns, connected_ns, ready_ns: when it was asked for, had TCP, and could send.
+    """
 
     def __init__(self, address: Address, wall: WallClock, lag: ReadLag) -> None:
         self._wall, self._lag = wall, lag
@@ -59,7 +62,9 @@ class Stream:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.kernel_stamps = enable_kernel_stamps(self.sock)
         self.ready = False
-        self._connected = False
+        self.opened_ns = monotonic_ns()
+        self.connected_ns: int | None = None
+        self.ready_ns: int | None = None
         self._unsent = bytearray()
         self._tls: ssl.SSLObject | None = None
         if address.tls is not None:
@@ -76,8 +81,12 @@ class Stream:
         return self.sock.fileno()
 
     @property
+    def is_tls(self) -> bool:
+        return self._tls is not None
+
+    @property
     def wants_write(self) -> bool:
-        return not self._connected or bool(self._unsent)
+        return self.connected_ns is None or bool(self._unsent)
 
     def send(self, data: bytes) -> None:
         """Hand `data` to the kernel now; what does not fit follows when it can."""
@@ -96,13 +105,13 @@ class Stream:
 
     def on_writable(self) -> None:
         """Finish connecting, or send what is left. Raises OSError (ssl.SSLError too)."""
-        if not self._connected:
+        if self.connected_ns is None:
             code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
                 raise OSError(code, os.strerror(code))
-            self._connected = True
+            self.connected_ns = monotonic_ns()
             if self._tls is None:
-                self.ready = True
+                self._is_ready()
             else:
                 self._handshake()
         if self._unsent:
@@ -135,11 +144,14 @@ class Stream:
             return data, stamp
         return self._decrypt(data, stamp)
 
+    def _is_ready(self) -> None:
+        self.ready, self.ready_ns = True, monotonic_ns()
+
     def _handshake(self) -> None:
         assert self._tls is not None
         try:
             self._tls.do_handshake()
-            self.ready = True
+            self._is_ready()
         except ssl.SSLWantReadError:
             pass
         self._unsent += self._outgoing.read()

@@ -4,6 +4,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,18 @@ def event(text: str) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
+ONE_AT_A_TIME = Limits(1, None, None, None, timeout_ns=5_000_000_000, give_up_after=10_000)
+FREELY = replace(ONE_AT_A_TIME, concurrency=None)
+
+
 def drive(
-    server: Server, count: int, *, ca: Path | None = None, intended_ns: int | None = None,
-    concurrency: int | None = 1, timeout_s: float = 5.0, give_up_after: int = 10_000,
-) -> tuple[list[tuple[Exchange, Answer]], Client]:  # fmt: skip
+    server: Server,
+    count: int,
+    *,
+    limits: Limits = ONE_AT_A_TIME,
+    ca: Path | None = None,
+    intended_ns: int | None = None,
+) -> tuple[list[tuple[Exchange, Answer]], Client]:
     """Send `count` requests and return each exchange with its answer, in order of ending."""
     tls = tls_context(ca) if server.url.startswith("https") else None
     seen: list[tuple[Exchange, Answer]] = []
@@ -47,7 +56,6 @@ def drive(
         seen.append((exchange, answer))
         return (exchange.error or answer.error) is None
 
-    limits = Limits(concurrency, None, None, None, round(timeout_s * 1e9), give_up_after)
     client = Client(resolve(server.host, server.port, tls), limits, finished)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: {server.host}\r\n"
     message = (head + "Content-Length: 2\r\n\r\n{}").encode()
@@ -57,14 +65,16 @@ def drive(
             due = None if intended_ns is None else index * intended_ns
             yield Planned(index, index, 8, False, due, message)
 
-    client.connect_ahead(concurrency or 1, monotonic_ns() + 1_000_000_000)
+    client.connect_ahead(
+        0 if limits.cold else limits.concurrency or 1, monotonic_ns() + 1_000_000_000
+    )
     client.run(plan(), monotonic_ns() + 1_000_000)
     return seen, client
 
 
-def one(play: Play, **settings: float) -> tuple[Exchange, Answer]:
+def one(play: Play, limits: Limits = ONE_AT_A_TIME) -> tuple[Exchange, Answer]:
     with serve(play) as server:
-        seen, _ = drive(server, 1, **settings)  # type: ignore[arg-type]
+        seen, _ = drive(server, 1, limits=limits)
     assert len(seen) == 1
     return seen[0]
 
@@ -109,6 +119,19 @@ def test_one_connection_serves_successive_requests() -> None:
     assert client.tally.reconnects == 0
 
 
+def test_cold_connections_are_timed_apart(certificate: tuple[Path, Path]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with serve(streaming(0.0), tls=context) as server:
+        seen, _ = drive(server, 3, ca=certificate[0], limits=replace(ONE_AT_A_TIME, cold=True))
+    assert server.log.connections == 3
+    for exchange, _ in seen:
+        connect, tls = exchange.connect_ns, exchange.tls_ns
+        assert connect is not None and tls is not None and exchange.sent_ns is not None
+        assert 0 < connect < tls, "a handshake takes longer than a loopback connection"
+        assert exchange.intended_ns + connect + tls <= exchange.sent_ns
+
+
 def test_sent_lies_before_the_server_has_the_request() -> None:
     with serve(streaming(0.0)) as server:
         seen, _ = drive(server, 3)
@@ -119,7 +142,7 @@ def test_sent_lies_before_the_server_has_the_request() -> None:
 
 def test_open_loop_keeps_its_times_when_the_server_is_slow() -> None:
     with serve(streaming(0.3)) as server:
-        seen, _ = drive(server, 4, intended_ns=20_000_000, concurrency=None)
+        seen, _ = drive(server, 4, intended_ns=20_000_000, limits=FREELY)
     seen.sort(key=lambda pair: pair[0].request_id)
     sent = [exchange.sent_ns for exchange, _ in seen]
     assert all(value is not None for value in sent)
@@ -132,7 +155,7 @@ def test_open_loop_keeps_its_times_when_the_server_is_slow() -> None:
 
 def test_a_cap_delays_and_says_so() -> None:
     with serve(streaming(0.1)) as server:
-        seen, _ = drive(server, 3, intended_ns=1_000_000, concurrency=1)
+        seen, _ = drive(server, 3, intended_ns=1_000_000)
     assert [exchange.capped for exchange, _ in seen] == [False, True, True]
     assert (seen[2][0].sent_ns or 0) - seen[2][0].intended_ns > 150_000_000
 
@@ -161,7 +184,7 @@ def test_a_silent_server_times_out() -> None:
         talk.request()
         talk.sock.recv(1)
 
-    error, detail = error_of(*one(play, timeout_s=0.3))
+    error, detail = error_of(*one(play, replace(ONE_AT_A_TIME, timeout_ns=300_000_000)))
     assert error == "timeout"
     assert "0.3 s" in detail
 
@@ -230,7 +253,7 @@ def test_a_kept_alive_connection_that_the_server_closed_is_replaced() -> None:
 def test_no_server_is_a_connect_error_and_not_an_endless_loop() -> None:
     with serve(streaming(0.0)) as server:
         pass
-    seen, client = drive(server, 1000, give_up_after=3)
+    seen, client = drive(server, 1000, limits=replace(ONE_AT_A_TIME, give_up_after=3))
     assert {error_of(*pair)[0] for pair in seen} == {"connect"}
     assert len(seen) < 10
     assert client.tally.stopped == "the first 3 requests all failed"
