@@ -2,18 +2,21 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup environment engine lint format test docs lock clean
+.PHONY: help setup environment engine lint format test bench bench-peers bench-stats docs lock clean
 
 RUN := .venv/bin/python
 # Options for pytest, e.g. make test PYTEST="-m 'not engine'" or PYTEST=tests/load
 PYTEST ?=
+# Options for bench/instrument.py, e.g. make bench BENCH=--quick
+BENCH ?=
+PEERS := guidellm==0.8.1 aiperf==0.13.0
 # A resolution that holds for every platform and tells nothing of the machine that made it.
 COMPILE := $(RUN) -m uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-		while IFS='|' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 setup: environment engine ## Make .venv with the developers' tools, and the engine's environment
 
@@ -34,7 +37,7 @@ engine: environment
 lint: environment ## Check format, style, types, shell scripts and generated files
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
-	$(RUN) -m mypy --strict runners tests scripts
+	$(RUN) -m mypy --strict runners tests scripts bench
 	.venv/bin/shellcheck bench.sh .ci/run $(wildcard scripts/*.sh)
 	$(RUN) scripts/export_profile_schema.py --check
 
@@ -45,6 +48,22 @@ format: environment ## Format the code and mend what can be mended
 test: environment engine ## Run every test, those on a real engine included
 	$(RUN) -m pytest $(PYTEST)
 
+bench: environment engine ## Measure the instrument itself, its peers beside it (an hour)
+	$(RUN) bench/instrument.py $(BENCH)
+
+bench-peers: environment ## Install guidellm and aiperf for `make bench` (8 GB)
+	@for peer in $(PEERS); do \
+		home=.cache/bench-peers/$${peer%%=*}; \
+		echo "make: installing $$peer into $$home (log: $$home.log)" >&2; \
+		mkdir -p .cache/bench-peers; \
+		{ $(RUN) -m venv $$home && $$home/bin/python -m pip install --no-input \
+			--disable-pip-version-check --progress-bar off $$peer; } >$$home.log 2>&1 || \
+			{ tail -n 1 $$home.log >&2; exit 1; }; \
+	done
+
+bench-stats: environment ## Show how often the intervals of results.json hold the truth
+	$(RUN) bench/statistics_coverage.py $(STATS)
+
 docs: environment ## Write the generated parts of docs/ again
 	$(RUN) scripts/export_profile_schema.py
 
@@ -54,4 +73,4 @@ lock: environment ## Resolve the lock files again from pyproject.toml
 
 clean: ## Remove build output and tool caches (.venv, .cache and runs stay)
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find runners tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	find runners tests scripts bench -name __pycache__ -prune -exec rm -rf {} +

@@ -36,16 +36,13 @@ def run(loaded: Loaded, out: Path, options: TargetOptions, progress: Progress) -
     Raises OutputError when the run directory cannot even be made. Every later failure
     is in the outcome, together with whatever was measured before it.
     """
-    from runners.profiles.load import dump
-
     directory = RunDirectory.create(out, loaded.profile.name)
-    directory.write_text("profile.yaml", dump(loaded.profile))
-    directory.write_json("findings.json", [asdict(finding) for finding in loaded.findings])
+    write_plan(directory, loaded.profile, [asdict(finding) for finding in loaded.findings])
     codes: list[Exit] = []
     error: str | None = None
     try:
-        with _signals_interrupt():
-            interrupted = _serve_and_drive(loaded, directory, options, progress)
+        with signals_interrupt():
+            interrupted = _serve_and_drive(loaded.profile, directory, options, progress)
         if interrupted:
             codes.append(Exit.INTERRUPTED)
     except BenchError as failure:
@@ -66,6 +63,14 @@ def run(loaded: Loaded, out: Path, options: TargetOptions, progress: Progress) -
     return Outcome(directory, results, worst(*codes), error)
 
 
+def write_plan(directory: RunDirectory, profile: Profile, findings: list[dict[str, Any]]) -> None:
+    """Write what will be done, before anything is: profile.yaml and findings.json."""
+    from runners.profiles.load import dump
+
+    directory.write_text("profile.yaml", dump(profile))
+    directory.write_json("findings.json", findings)
+
+
 def measure_and_report(directory: RunDirectory, progress: Progress) -> dict[str, Any]:
     """The last two stages; they need only what the earlier ones left."""
     from runners.measure import measure
@@ -79,19 +84,33 @@ def measure_and_report(directory: RunDirectory, progress: Progress) -> dict[str,
 
 
 def _serve_and_drive(
-    loaded: Loaded, directory: RunDirectory, options: TargetOptions, progress: Progress
+    profile: Profile, directory: RunDirectory, options: TargetOptions, progress: Progress
 ) -> bool:
     """Returns whether a person stopped the load early."""
-    from runners.environment import describe
     from runners.load.schedule import make_schedule
     from runners.targets import open_endpoint
 
-    profile = loaded.profile
     # Planned first: a trace that cannot be read must not cost a deployment.
     schedule = make_schedule(profile.load, profile.workload)
     with open_endpoint(profile, directory, progress, options) as endpoint:
-        driven = _drive(profile, schedule, endpoint, directory, progress)
-        directory.write_json("environment.json", describe(endpoint, profile.load.seed, driven))
+        return drive_round(profile, schedule, endpoint, directory, progress)
+
+
+def drive_round(
+    profile: Profile,
+    schedule: "Schedule",
+    endpoint: Endpoint,
+    directory: RunDirectory,
+    progress: Progress,
+) -> bool:
+    """Drive one load at an endpoint that answers, and write its records and environment.json.
+
+    Returns whether a person stopped the load early.
+    """
+    from runners.environment import describe
+
+    driven = _drive(profile, schedule, endpoint, directory, progress)
+    directory.write_json("environment.json", describe(endpoint, profile.load.seed, driven))
     return bool(driven["interrupted"])
 
 
@@ -137,7 +156,7 @@ def _drive(
 
 
 @contextmanager
-def _signals_interrupt() -> Iterator[None]:
+def signals_interrupt() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a run as Ctrl-C does: cleaned up, what was measured kept."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:

@@ -24,6 +24,13 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def fresh_path(parent: Path, name: str) -> Path:
+    """`parent/<UTC time>-<name>-<short id>`: where a new run or group goes; makes nothing."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    slug = re.sub(r"[^a-zA-Z0-9._-]+", "-", name).strip("-") or "run"
+    return parent / f"{stamp}-{slug}-{secrets.token_hex(3)}"
+
+
 class RunDirectory:
     """Paths of one run, and JSON files written whole or not at all.
 
@@ -36,9 +43,7 @@ class RunDirectory:
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunDirectory":
         """Make `parent/<UTC time>-<name>-<short id>/`."""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        slug = re.sub(r"[^a-zA-Z0-9._-]+", "-", name).strip("-") or "run"
-        path = parent / f"{stamp}-{slug}-{secrets.token_hex(3)}"
+        path = fresh_path(parent, name)
         with writing(path):
             (path / "logs").mkdir(parents=True)
         return cls(path)

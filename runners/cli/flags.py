@@ -15,6 +15,7 @@ _KEYS = {
     "rate": "load.rate",
     "duration": "load.duration_s",
     "max_tokens": "workload.max_tokens",
+    "workers": "load.workers",
     "seed": "load.seed",
     "target": "target",
     "url": "url",
@@ -49,9 +50,10 @@ def overrides(flags: dict[str, Any]) -> list[Override]:
             found.append(Override(key, None, f"--{flag}"))
     for flag, key in _KEYS.items():
         if flags[flag] is not None:
-            found.append(Override(key, flags[flag], f"--{flag.replace('_', '-')}"))
-    if flags["rate"] is not None and _is_closed(flags["profile"]):
-        found.append(Override("load.pattern", None, "--rate"))
+            value = _workers(flags[flag]) if flag == "workers" else flags[flag]
+            found.append(Override(key, value, f"--{flag.replace('_', '-')}"))
+    if flags["rate"] is not None:
+        found = _to_a_rate(flags["profile"]) + found
     if flags["url"] is not None and flags["target"] is None:
         found.append(Override("target", "url", "--url"))
     if flags["backend"] is not None:
@@ -64,8 +66,26 @@ def overrides(flags: dict[str, Any]) -> list[Override]:
     return found
 
 
-def _is_closed(profile: str | None) -> bool:
-    return load_profile(profile or DEFAULT_PROFILE).profile.load.resolved_pattern() == "closed"
+def _workers(text: str) -> int | None:
+    """auto is null: as many as the load needs."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not int(text):
+        raise UsageError(f"--workers {text}: give a number of at least 1, or auto")
+    return int(text)
+
+
+def _to_a_rate(profile: str | None) -> list[Override]:
+    """What a profile says that a steady rate replaces."""
+    load = load_profile(profile or DEFAULT_PROFILE).profile.load
+    if load.resolved_pattern() in ("constant", "poisson", "gamma"):
+        return []
+    replaced = ("pattern", "think_time", "stages", "burst", "trace", "spacing")
+    return [
+        Override(f"load.{key}", None, "--rate")
+        for key in replaced
+        if getattr(load, key) is not None
+    ]
 
 
 def _backend(name: str) -> list[Override]:

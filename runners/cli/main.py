@@ -57,6 +57,7 @@ class LazyGroup(click.Group):
 @click.option("--rate", type=float, help="Arrivals per second (open loop).")
 @click.option("--duration", type=float, metavar="S", help="Seconds of measured load.")
 @click.option("--max-tokens", type=int, help="Longest answer, in tokens.")
+@click.option("--workers", metavar="N", help="Load worker processes, or auto.")
 @click.option("--seed", type=int, help="Seed of arrivals and prompts.")
 @click.option("--target", metavar="[kserve|local|url|simulator]", help="Where the model is served.")
 @click.option("--url", help="Measure this OpenAI-compatible server (implies --target url).")
@@ -94,7 +95,15 @@ class LazyGroup(click.Group):
     metavar="DIR",
     help="Parent of the run directory. [runs]",
 )
-@click.option("--resume", metavar="GROUP", help="Finish an interrupted group of runs.")
+@click.option("--repeats", type=int, metavar="N", help="Run N rounds and take means over runs.")
+@click.option(
+    "--until",
+    metavar="METRIC:PERCENT",
+    help="Repeat until the mean of a figure over runs is that precise, e.g. ttft_ms.p95:5; "
+    "at most --repeats [10] rounds.",
+)
+@click.option("--saturate", is_flag=True, help="Double the load until throughput stops growing.")
+@click.option("--resume", metavar="GROUP", help="Finish an interrupted or killed group of runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary only.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.version_option(__version__, prog_name="kserve-bench")
@@ -113,7 +122,15 @@ def cli(ctx: click.Context, /, **flags: Any) -> int:
         from runners.cli.show import show_profiles
 
         return show_profiles(flags["as_json"])
+    if flags["resume"] is not None:
+        from runners.cli.groups import resume
+
+        return resume(flags)
     loaded = _load(flags)
+    if any(flags[name] not in (None, False) for name in ("repeats", "until", "saturate")):
+        from runners.cli.groups import start
+
+        return start(loaded, _target_options(flags), flags)
     if flags["dry_run"]:
         from runners.cli.show import show_plan
 
@@ -125,16 +142,11 @@ def _load(flags: dict[str, Any]) -> "Loaded":
     from runners.cli.flags import DEFAULT_PROFILE, overrides
     from runners.profiles.load import load_profile
 
-    for name, why in (
-        ("resume", "groups of runs (repeats, sweeps) are not part of this version"),
-        (
-            "existing",
-            "measuring a cluster's InferenceService by name is not part of this "
-            "version; give its address with --url",
-        ),
-    ):
-        if flags[name]:
-            raise UsageError(f"--{name} {flags[name]}: {why}")
+    if flags["existing"]:
+        raise UsageError(
+            f"--existing {flags['existing']}: measuring a cluster's InferenceService by name is "
+            "not part of this version; give its address with --url"
+        )
     return load_profile(flags["profile"] or DEFAULT_PROFILE, overrides(flags))
 
 
@@ -161,7 +173,7 @@ def _run(loaded: "Loaded", flags: dict[str, Any]) -> int:
 
         print_results(outcome.results, outcome.run, Console())
     if outcome.error:
-        _complain(outcome.error)
+        complain(outcome.error)
     return outcome.exit_code
 
 
@@ -174,7 +186,8 @@ def _summary(outcome: Any) -> dict[str, Any]:
     return summary | {"exit_code": int(outcome.exit_code), "error": outcome.error}
 
 
-def _complain(message: str) -> None:
+def complain(message: str) -> None:
+    """Say what went wrong: one line on stderr."""
     print(f"error: {message}", file=sys.stderr)
 
 
@@ -194,5 +207,5 @@ def main(arguments: list[str] | None = None) -> int:
         return Exit.DONE
     if "--json" in arguments:
         print(json.dumps({"error": message, "exit_code": int(failed)}))
-    _complain(message)
+    complain(message)
     return failed

@@ -35,8 +35,12 @@ def measure(run: Path) -> int:
 @click.command()
 @_RUN
 def report(run: Path) -> int:
-    """Write report.html of a run directory again."""
+    """Write report.html of a run or a group again."""
+    from runners.reports.group_html import write_group_report
     from runners.reports.html import write_report
 
+    if (run / "group.json").is_file():
+        click.echo(write_group_report(RunDirectory(run)))
+        return Exit.DONE
     click.echo(write_report(_existing(run, "results.json")))
     return Exit.DONE

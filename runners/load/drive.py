@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 import orjson
 
-from runners.errors import OutputError
+from runners.errors import OutputError, UsageError
 from runners.load.client import Limits
 from runners.load.clock import wall_offset_ns
 from runners.load.records import write_records
+from runners.load.remote_client import (
+    refuse_hidden_server,
+    refuse_what_cannot_drive,
+    remote_workers,
+)
+from runners.load.remote_clock import Clock
 from runners.load.schedule import Pace, Schedule, pace, share_of_requests, write_schedule
 from runners.load.worker import Spec
-from runners.load.workers import Sent, run_workers
+from runners.load.workers import Finished, Sent, processes, run_workers
+from runners.profiles.load_section import Load
 from runners.profiles.model import Profile
 from runners.rundir import RunDirectory, writing
 from runners.targets.endpoint import Endpoint
@@ -50,14 +57,20 @@ def drive(
     say interrupted. Raises OutputError when the run directory cannot be written, and
     TargetError when a worker could not start.
     """
+    addresses = _addresses(profile.load, endpoint)
     plan = pace(profile.load)
     peak = schedule.busiest_second()
-    count = worker_count(profile.load.workers, plan, peak)
+    count = worker_count(_asked(profile.load), plan, peak)
     write_schedule(schedule, run / "schedule.parquet", count)
     work = run / "work"
     _write_orders(profile, schedule, prompts, endpoint, work)
     specs = [_spec(profile, plan, peak, endpoint, work, index, count) for index in range(count)]
-    finished = run_workers(specs, work, run.logs, progress)
+    with (
+        remote_workers(specs, addresses, work, run.logs)
+        if addresses
+        else processes(specs, work, run.logs)
+    ) as workers:
+        finished = run_workers(workers, progress)
     for result in finished.results:
         if result["not_written"]:
             raise OutputError(
@@ -77,7 +90,47 @@ def drive(
         "client_cores": os.cpu_count(),
         "prompt_lengths": "exact" if prompts.exact else "estimated",
     }
-    return Driven(finished.t0_ns, facts | _merged(finished.results))
+    facts |= _merged(finished.results)
+    if addresses:
+        facts |= _of_machines(finished)
+    return Driven(finished.t0_ns, facts)
+
+
+def _addresses(load: Load, endpoint: Endpoint) -> list[str]:
+    """Where workers on other machines wait; empty for processes on this one."""
+    refuse_what_cannot_drive(load)
+    addresses = load.workers.addresses if load.workers else None
+    refuse_hidden_server(endpoint.base_url, addresses or [])
+    return addresses or []
+
+
+def _asked(load: Load) -> int | None:
+    """How many workers the profile names; None leaves it to us. Raises UsageError."""
+    workers = load.workers
+    if workers is None or workers.addresses is None:
+        return None if workers is None else workers.processes or workers.pods
+    count = len(workers.addresses)
+    if load.concurrency is not None and load.concurrency < count:
+        raise UsageError(
+            f"load.workers.addresses: {count} workers cannot share load.concurrency "
+            f"{load.concurrency}; give each at least one request in flight"
+        )
+    return count
+
+
+def _of_machines(finished: Finished) -> dict[str, Any]:
+    """What is only known of workers that have clocks and cores of their own.
+
+    clock_drift_ns: how far a worker's clock and ours surely moved apart meanwhile, at most.
+    """
+    clocks: dict[int, Clock] = {each["worker"]: each["clock"] for each in finished.machines}
+    drifts = [clock.certain_drift_ns for clock in clocks.values()]
+    return {
+        "worker_addresses": [each["address"] for each in finished.machines],
+        "clock_offsets": [clock.facts(worker) for worker, clock in clocks.items()],
+        "clock_drift_ns": max((drift for drift in drifts if drift is not None), default=None),
+        "client_cores": min(each["cores"] for each in finished.machines),
+    }
 
 
 def worker_count(asked: int | None, plan: Pace, peak: int) -> int:
@@ -151,7 +204,8 @@ def _spec(
     ahead = concurrency or 2 * peak // count + 1
     return Spec(
         base_url=endpoint.base_url,
-        path=request_path(profile.workload),
+        api=profile.workload.api,
+        path=request_path(profile.workload, endpoint.model),
         bodies=str(work / "bodies.jsonl"),
         schedule=str(work / "schedule.npz"),
         output=str(work),

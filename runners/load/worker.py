@@ -31,8 +31,9 @@ import orjson
 
 from runners.load.client import Client, Limits, Planned, Tally
 from runners.load.clock import die_with_parent, monotonic_ns, tighten_timers
+from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange
-from runners.load.openai import read_answer
+from runners.load.reading import read_answer
 from runners.load.stream import resolve, tls_context
 
 KINDS = ("content", "reasoning", "tool_call")
@@ -41,9 +42,13 @@ CHUNK_COLUMNS = ("request_id", "arrival_ns", "bytes", "tokens_milli", "kind")
 
 @dataclass(frozen=True)
 class Spec:
-    """What a worker needs to know; times in ns, None for no limit."""
+    """What a worker needs to know; times in ns, None for no limit.
+
+    api: the dialect, by its name in runners.load.dialects.
+    """
 
     base_url: str
+    api: str
     path: str
     bodies: str
     schedule: str
@@ -81,6 +86,7 @@ class Records:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
+        self._dialect = DIALECTS[spec.api]
         folder = Path(spec.output)
         self._requests = (folder / f"requests-{spec.index}.jsonl").open("wb")
         self._chunks = (folder / f"chunks-{spec.index}.i64").open("wb")
@@ -89,7 +95,7 @@ class Records:
     def add(self, exchange: Exchange) -> bool:
         """Understand and write one exchange; True when it is ok."""
         start = self.start_ns
-        answer = read_answer(exchange, self._spec.stream, self._spec.keep_responses)
+        answer = read_answer(self._dialect, exchange, self._spec.stream, self._spec.keep_responses)
         error, detail = exchange.error, exchange.error_detail
         if error is None or (error == "broken_stream" and answer.error == "stream_error"):
             error, detail = answer.error, answer.error_detail

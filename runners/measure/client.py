@@ -84,7 +84,40 @@ def send_lag(run: Recorded, window: Window | None) -> SendLag | None:
     return SendLag(len(lags), float(middle), float(tail), float(lags[-1]))
 
 
-def client_section(run: Recorded, plan: Offered | None, lag: SendLag | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class UsageCheck:
+    """Tokens counted chunk by chunk against the final usage of the same answers.
+
+    difference: (chunks - usage) / usage.
+    """
+
+    chunks: int
+    usage: int
+    difference: float
+
+
+def usage_check(run: Recorded) -> UsageCheck | None:
+    """Over ok requests with usage; None where chunks have no count of their own.
+
+    Tokens without a chunk were added to the last one, so only chunks that carry more
+    tokens than usage admits can disagree.
+    """
+    requests, chunks = run.requests, run.chunks
+    if chunks is None or run.load.get("token_split") != "continuous_usage":
+        return None
+    counted = requests.ok & (requests.output_tokens > 0)
+    usage = float(requests.output_tokens[counted].sum())
+    if not usage or not len(chunks.request_id):
+        return None
+    wanted = np.zeros(int(max(requests.request_id.max(), chunks.request_id.max())) + 1, np.bool_)
+    wanted[requests.request_id[counted]] = True
+    carried = float(np.nansum(chunks.tokens[wanted[chunks.request_id]], dtype=np.float64))
+    return UsageCheck(round(carried), round(usage), carried / usage - 1)
+
+
+def client_section(
+    run: Recorded, plan: Offered | None, lag: SendLag | None, usage: UsageCheck | None
+) -> dict[str, Any]:
     """The `client` part of results.json."""
     requests, load = run.requests, run.load
     sources = {
@@ -96,7 +129,12 @@ def client_section(run: Recorded, plan: Offered | None, lag: SendLag | None) -> 
         "arrival_stamp": load.get("arrival_stamp"),
         "token_split": load.get("token_split"),
         "token_sources": sources,
+        "usage_check": None if usage is None else asdict(usage),
         "read_lag_p99_ms": load.get("read_lag_p99_ms"),
+        "loop_stall_p99_ms": load.get("loop_stall_p99_ms"),
+        "loop_stalls": load.get("loop_stalls"),
+        "worker_cpu_share": load.get("worker_cpu_share"),
+        "reconnects": load.get("reconnects"),
         "capped": int((requests.capped & ~requests.warmup).sum()),
         "offered": None if plan is None else asdict(plan),
         "send_lag_ms": None if lag is None else asdict(lag),

@@ -8,10 +8,11 @@ import numpy as np
 
 from runners.measure.records import Bools, Chunks, Floats, Requests
 from runners.measure.statistics import (
+    BATCHES,
     MIN_SAMPLES,
     Estimate,
-    Intervals,
-    intervals,
+    mean_bounds,
+    quantile_bounds,
     rank,
     samples_for_interval,
     samples_for_value,
@@ -90,51 +91,67 @@ class Summary:
     method: dict[str, Any] | None = None
 
 
-def summarise(values: Floats, seed: int, nothing: str) -> Summary:
+def summarise(values: Floats, nothing: str) -> Summary:
     """Count, mean, percentiles and maximum of finite samples in order of time."""
     if not len(values):
         return Summary(missing={"": nothing})
-    summary = Summary(metric={"count": len(values), "mean": None})
-    assert summary.metric is not None
     count = len(values)
-    found: Intervals | None = None
+    mean: dict[str, float | None] = {"value": float(values.mean()), "low": None, "high": None}
+    metric: dict[str, Any] = {"count": count, "mean": mean}
+    summary = Summary(metric)
     if count >= MIN_SAMPLES:
-        found = intervals(values, tuple(QUANTILES.values()), seed)
-        batches = dict(zip(QUANTILES, found.batches, strict=True))
-        summary.method = {**found.method, "samples": count, "percentile_batches": batches}
-    bounds = found.mean if found is not None else None
-    _put(summary, "mean", float(values.mean()), bounds, MIN_SAMPLES, count)
-    order = sorted({rank(count, quantile) for quantile in QUANTILES.values()})
-    ordered = np.partition(values, order)
-    for place, (name, quantile) in enumerate(QUANTILES.items()):
-        if count < samples_for_value(quantile):
-            summary.metric[name] = None
-            summary.missing[name] = f"{count} samples, {samples_for_value(quantile)} needed"
-            continue
-        enough = found is not None and count >= samples_for_interval(quantile)
-        bounds = found.quantiles[place] if found is not None and enough else None
-        value = float(ordered[rank(count, quantile)])
-        _put(summary, name, value, bounds, samples_for_interval(quantile), count)
-    summary.metric["max"] = float(values.max())
+        mean["low"], mean["high"] = mean_bounds(values)
+        summary.method = batch_means(count)
+    else:
+        summary.missing["mean.interval"] = _too_few(count, MIN_SAMPLES)
+    ordered = np.sort(values)
+    for name, quantile in QUANTILES.items():
+        found, reason = _percentile(values, ordered, quantile)
+        metric[name] = None if found is None else vars(found)
+        if reason is not None:
+            summary.missing[name if found is None else f"{name}.interval"] = reason
+    metric["max"] = float(ordered[-1])
     return summary
 
 
-def _put(
-    summary: Summary,
-    name: str,
-    value: float,
-    bounds: tuple[float, float] | None,
-    needed: int,
-    count: int,
-) -> None:
-    assert summary.metric is not None
-    low, high = bounds if bounds is not None else (None, None)
-    summary.metric[name] = {"value": value, "low": low, "high": high}
-    if bounds is None:
-        summary.missing[f"{name}.interval"] = f"{count} samples, {needed} needed for an interval"
+def batch_means(count: int) -> dict[str, Any]:
+    """The method of intervals as results.json states it, for `count` samples."""
+    batches = min(BATCHES, count)
+    length = count // batches
+    return {"method": "batch_means", "samples": count, "batches": batches, "block_length": length}
 
 
-def add_adjusted(summary: Summary, values: Floats, seed: int) -> None:
+def _too_few(count: int, needed: int) -> str:
+    return f"{count} samples, {needed} needed for an interval"
+
+
+def _percentile(
+    values: Floats, ordered: Floats, quantile: float
+) -> tuple[Estimate | None, str | None]:
+    """A percentile as far as the samples carry it, and why not further.
+
+    values: in order of time, failed requests +inf; ordered: the same, sorted.
+    """
+    count, needed = len(values), samples_for_interval(quantile)
+    if count < samples_for_value(quantile):
+        return None, f"{count} samples, {samples_for_value(quantile)} needed"
+    value = float(ordered[rank(count, quantile)])
+    if np.isinf(value):
+        return None, f"infinite: {np.isinf(values).mean():.1%} of the requests failed"
+    if count < needed:
+        return Estimate(value), _too_few(count, needed)
+    bounds = quantile_bounds(values, ordered, quantile)
+    if bounds.high is None:
+        return Estimate(value, bounds.low), (
+            f"{count} samples that depend on each other count as {bounds.effective:.0f}, "
+            f"{needed} needed to bound it from above"
+        )
+    if np.isinf(bounds.high):
+        return Estimate(value, bounds.low), "its upper end reaches into the failed requests"
+    return Estimate(value, bounds.low, bounds.high), None
+
+
+def add_adjusted(summary: Summary, values: Floats) -> None:
     """Put the p99 with failed requests as infinite beside the others.
 
     values: in order of time, +inf for each failed request.
@@ -147,75 +164,61 @@ def add_adjusted(summary: Summary, values: Floats, seed: int) -> None:
             if key in summary.missing:
                 summary.missing[key.replace("p99", ADJUSTED)] = summary.missing[key]
         return
-    estimate, reason = _with_failures(values, seed)
-    summary.metric[ADJUSTED] = (
-        None
-        if estimate is None
-        else {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    )
+    found, reason = _percentile(values, np.sort(values), QUANTILES["p99"])
+    summary.metric[ADJUSTED] = None if found is None else vars(found)
     if reason is not None:
-        key = ADJUSTED if estimate is None else f"{ADJUSTED}.interval"
-        summary.missing[key] = reason
-
-
-def _with_failures(values: Floats, seed: int) -> tuple[Estimate | None, str | None]:
-    quantile, count = QUANTILES["p99"], len(values)
-    if count < samples_for_value(quantile):
-        return None, f"{count} samples, {samples_for_value(quantile)} needed"
-    at = rank(count, quantile)
-    value = float(np.partition(values, at)[at])
-    if np.isinf(value):
-        failed = np.isinf(values).mean()
-        return None, f"infinite: {failed:.1%} of the requests failed"
-    needed = samples_for_interval(quantile)
-    if count < needed:
-        return Estimate(value), f"{count} samples, {needed} needed for an interval"
-    low, high = intervals(values, (quantile,), seed).quantiles[0]
-    if np.isinf(high):
-        return Estimate(value, low), "its upper end reaches into the failed requests"
-    return Estimate(value, low, high), None
+        summary.missing[ADJUSTED if found is None else f"{ADJUSTED}.interval"] = reason
 
 
 def latency_metric(
-    latency: Latency, requests: Requests, chosen: Bools, failed: Bools, seed: int, nothing: str
+    latency: Latency, requests: Requests, chosen: Bools, failed: Bools, nothing: str
 ) -> Summary:
     """One latency over the ok requests `chosen`; `failed` ones count in the adjusted p99."""
     values = latency.of(requests)
     used = chosen & ~np.isnan(values)
     if chosen.any() and not used.any():
         nothing = f"no request had {latency.needs}"
-    summary = summarise(values[used], seed, nothing)
+    summary = summarise(values[used], nothing)
     counted = used | failed
-    add_adjusted(summary, np.where(failed, np.inf, values)[counted], seed)
+    add_adjusted(summary, np.where(failed, np.inf, values)[counted])
     return summary
 
 
 def inter_chunk_metric(
-    chunks: Chunks | None, requests: Requests, chosen: Bools, seed: int, nothing: str
+    chunks: Chunks | None, requests: Requests, chosen: Bools, nothing: str
 ) -> Summary:
     """Gaps between successive content arrivals of the requests `chosen`, pooled."""
     if chunks is None:
         return Summary(missing={"": "chunks.parquet was not kept"})
     wanted = np.zeros(_size(chunks, requests), np.bool_)
     wanted[requests.request_id[chosen]] = True
-    kept = wanted[chunks.request_id]
-    owner, arrival = chunks.request_id[kept], chunks.arrival[kept]
-    step = np.diff(owner)
-    if (step < 0).any() or (np.diff(arrival)[step == 0] < 0).any():
-        order = np.lexsort((arrival, owner))
-        owner, arrival = owner[order], arrival[order]
-        step = np.diff(owner)
-    same = step == 0
-    gaps = np.diff(arrival)[same] / 1e6
-    by_time = np.argsort(arrival[1:][same], kind="stable")
+    gaps = _gaps_by_time(chunks, wanted)
     if chosen.any() and not len(gaps):
         nothing = "no answer came in two chunks or more"
-    summary = summarise(gaps[by_time], seed, nothing)
+    summary = summarise(gaps, nothing)
     if summary.metric is not None:
         summary.metric["tokens_per_chunk"] = tokens_per_chunk(requests, chosen)
         if summary.metric["tokens_per_chunk"] is None:
             summary.missing["tokens_per_chunk"] = "token counts are not known for every answer"
     return summary
+
+
+def _gaps_by_time(chunks: Chunks, wanted: Bools) -> Floats:
+    """Gaps in ms within each wanted request, in order of the later arrival."""
+    kept = wanted[chunks.request_id]
+    owner, arrival = chunks.request_id[kept], chunks.arrival[kept]
+    if (np.diff(arrival) < 0).any():
+        by_time = np.argsort(arrival, kind="stable")
+        owner, arrival = owner[by_time], arrival[by_time]
+    # Owner above, place below in one integer: sorting that is a stable sort, and a fast one.
+    key = owner.astype(np.int64) << 32
+    key += np.arange(len(owner), dtype=np.uint32)
+    key.sort()
+    same = (key[1:] >> 32) == (key[:-1] >> 32)
+    key &= 0xFFFFFFFF
+    gaps = np.full(len(arrival), np.nan)
+    gaps[key[1:][same]] = np.diff(arrival[key])[same] / 1e6
+    return np.asarray(gaps[~np.isnan(gaps)])
 
 
 def tokens_per_chunk(requests: Requests, chosen: Bools) -> float | None:

@@ -6,22 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from runners.measure.latency import LATENCIES, Summary
-from runners.measure.records import Bools, Floats, Ints, Recorded
-from runners.measure.statistics import MAX_BATCHES, MIN_SAMPLES, Estimate, batch_sums, ratio, share
+from runners.measure.events import Events, ended, output_tokens, total_tokens
+from runners.measure.latency import LATENCIES, Summary, batch_means
+from runners.measure.records import Bools, Recorded
+from runners.measure.statistics import BATCHES, MIN_SAMPLES, Estimate, batch_sums, ratio, share
 from runners.measure.window import Window
 
 NO_SLO = (
     "the profile names no limit; add for example `slo: {ttft_ms: 500, tpot_ms: 50}` to the profile"
 )
-
-
-@dataclass(frozen=True)
-class Events:
-    """Things that happened: when (ns) and how much each counts."""
-
-    times: Floats | Ints
-    amounts: Floats
 
 
 @dataclass(frozen=True)
@@ -34,51 +27,6 @@ class Rate:
     of: Callable[[Recorded], Events | str]
 
 
-def _ended(run: Recorded) -> Events:
-    ends = run.requests.end[run.requests.ok]
-    return Events(ends, np.ones(len(ends)))
-
-
-def _output_tokens(run: Recorded) -> Events | str:
-    requests = run.requests
-    if not run.profile.workload.stream:
-        return _known(requests.last[requests.ok], requests.output_tokens[requests.ok], "answers")
-    if run.chunks is None:
-        return "chunks.parquet was not kept, so it is not known when tokens arrived"
-    chunks = run.chunks
-    tokens = chunks.tokens.astype(np.float64)
-    unknown = np.isnan(tokens)
-    if unknown.any():
-        ok = np.zeros(int(max(chunks.request_id.max(), requests.request_id.max())) + 1, np.bool_)
-        ok[requests.request_id[requests.ok]] = True
-        # A broken stream never told its count: what it is not known to have brought is left out.
-        kept = ~unknown | ok[chunks.request_id]
-        return _known(chunks.arrival[kept], tokens[kept], "chunks")
-    return Events(chunks.arrival, tokens)
-
-
-def _known(times: Floats | Ints, amounts: Floats, what: str) -> Events | str:
-    unknown = int(np.isnan(amounts).sum())
-    if unknown:
-        return f"{unknown} of {len(amounts)} {what} have no token count"
-    return Events(times, amounts)
-
-
-def _total_tokens(run: Recorded) -> Events | str:
-    output = _output_tokens(run)
-    if isinstance(output, str):
-        return output
-    requests = run.requests
-    arrived = ~np.isnan(requests.arrived) & (requests.ok | ~np.isnan(requests.prompt_tokens))
-    prompts = _known(requests.arrived[arrived], requests.prompt_tokens[arrived], "prompts")
-    if isinstance(prompts, str):
-        return prompts
-    return Events(
-        np.concatenate([output.times, prompts.times]),
-        np.concatenate([output.amounts, prompts.amounts]),
-    )
-
-
 def _good(run: Recorded) -> Events | str:
     met = met_slo(run)
     if isinstance(met, str):
@@ -88,13 +36,13 @@ def _good(run: Recorded) -> Events | str:
 
 
 RATES = (
-    Rate("request_throughput_req_s", "req/s", "ok requests that ended in the window", _ended),
-    Rate("output_throughput_tok_s", "tok/s", "tokens that arrived in the window", _output_tokens),
+    Rate("request_throughput_req_s", "req/s", "ok requests that ended in the window", ended),
+    Rate("output_throughput_tok_s", "tok/s", "tokens that arrived in the window", output_tokens),
     Rate(
         "total_throughput_tok_s",
         "tok/s",
         "the same, and the prompt tokens of requests whose first content arrived in it",
-        _total_tokens,
+        total_tokens,
     ),
     Rate("goodput_req_s", "req/s", "ok requests within every SLO that ended in the window", _good),
 )
@@ -133,12 +81,18 @@ def rate_metric(rate: Rate, run: Recorded, window: Window) -> Summary:
         return Summary(missing={"": events})
     inside = window.holds(events.times)
     sums = batch_sums(events.times[inside], events.amounts[inside], window.start_ns, window.end_ns)
-    estimate, batches = ratio(sums, np.full(MAX_BATCHES, window.length_s / MAX_BATCHES))
+    estimate, batches = ratio(sums, np.full(BATCHES, window.length_s / BATCHES))
     count = int(inside.sum())
     if count < MIN_SAMPLES:
         reason = f"{count} events, {MIN_SAMPLES} needed for an interval"
         return Summary(as_json(Estimate(estimate.value)), {"interval": reason})
-    method = {"method": "batch_means", "batches": batches, "samples": count}
+    stretch = window.length_s / BATCHES
+    method = {
+        "method": "batch_means",
+        "samples": count,
+        "batches": batches,
+        "block_s": round(stretch, 6),
+    }
     return Summary(as_json(estimate, least=0.0), {}, method)
 
 
@@ -152,7 +106,7 @@ def goodput_fraction(run: Recorded, counted: Bools) -> Summary:
     if estimate.low is None:
         reason = f"{count} requests, {MIN_SAMPLES} needed for an interval"
         return Summary(as_json(estimate), {"interval": reason})
-    return Summary(as_json(estimate), {}, {"method": "wilson", "samples": count})
+    return Summary(as_json(estimate), {}, batch_means(count) | {"method": "wilson"})
 
 
 def as_json(estimate: Estimate, least: float | None = None) -> dict[str, Any]:

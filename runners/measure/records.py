@@ -21,6 +21,7 @@ Ints = npt.NDArray[np.int64]
 INTERRUPTED = "interrupted"
 OK = "ok"
 NOT_SENT = "not_sent"
+_CHUNKS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Requests:
 class Chunks:
     """Content chunks of all requests, in file order; tokens NaN where unknown."""
 
-    request_id: Ints
+    request_id: npt.NDArray[np.int32]
     arrival: Ints
     tokens: npt.NDArray[np.float32]
 
@@ -112,10 +113,10 @@ class Recorded:
 
     @property
     def open_loop(self) -> bool:
-        return self._pattern != "closed"
+        return self.pattern != "closed"
 
     @property
-    def _pattern(self) -> str:
+    def pattern(self) -> str:
         return str(self.load.get("pattern") or self.profile.load.resolved_pattern())
 
     @property
@@ -128,11 +129,16 @@ def read_run(run: RunDirectory) -> Recorded:
     import pyarrow as pa
 
     try:
-        requests = _read_requests(run)
-        chunks = _read_chunks(run)
-        plan = _read_plan(run)
-        server = read_server(run / "server.parquet")
+        if not (run / "requests.parquet").exists():
+            raise UsageError(
+                f"{run.path}: requests.parquet is missing; there is no load to measure"
+            )
         profile = _read_profile(run)
+        everything = profile.load.window == "none"
+        requests = _read_requests(run, everything)
+        chunks = _read_chunks(run)
+        plan = _read_plan(run, everything)
+        server = read_server(run / "server.parquet")
         environment = run.read_json("environment.json") or {}
     except (OSError, KeyError, ValueError, pa.ArrowException, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -154,13 +160,11 @@ def _read_profile(run: RunDirectory) -> Profile:
         raise UsageError(f"{path}: {key}: {first['msg']}; restore the resolved profile") from error
 
 
-def _read_requests(run: RunDirectory) -> Requests:
+def _read_requests(run: RunDirectory, everything: bool) -> Requests:
+    """everything: what was sent as warm-up counts like the rest."""
     import pyarrow.parquet as pq
 
-    path = run / "requests.parquet"
-    if not path.exists():
-        raise UsageError(f"{run.path}: requests.parquet is missing; there is no load to measure")
-    table = pq.read_table(path)
+    table = pq.read_table(run / "requests.parquet")
     sent, intended = _floats(table["sent_ns"]), _floats(table["intended_ns"])
     order = np.argsort(np.where(np.isnan(sent), intended, sent), kind="stable")
 
@@ -173,7 +177,7 @@ def _read_requests(run: RunDirectory) -> Requests:
     source, sources = _words(table["token_source"])
     return Requests(
         request_id=table["request_id"].to_numpy().astype(np.int64)[order],
-        warmup=_bools(table["warmup"])[order],
+        warmup=_bools(table["warmup"])[order] & (not everything),
         intended=intended[order],
         sent=sent[order],
         first=floats("first_content_ns"),
@@ -196,15 +200,22 @@ def _read_chunks(run: RunDirectory) -> Chunks | None:
     path = run / "chunks.parquet"
     if not path.exists():
         return None
-    table = pq.read_table(path, columns=["request_id", "arrival_ns", "tokens"])
-    return Chunks(
-        table["request_id"].to_numpy(),
-        table["arrival_ns"].to_numpy(),
-        _floats(table["tokens"], np.float32),
-    )
+    file = pq.ParquetFile(path)
+    count = file.metadata.num_rows
+    owner, arrival = np.empty(count, np.int32), np.empty(count, np.int64)
+    tokens = np.empty(count, np.float32)
+    start = 0
+    # Part by part: a long run has more chunks than fit into memory twice.
+    columns = ["request_id", "arrival_ns", "tokens"]
+    for part in file.iter_batches(batch_size=_CHUNKS_AT_ONCE, columns=columns):
+        rows = slice(start, start := start + len(part))
+        owner[rows] = part["request_id"].to_numpy()
+        arrival[rows] = part["arrival_ns"].to_numpy()
+        tokens[rows] = part["tokens"].to_numpy(zero_copy_only=False)
+    return Chunks(owner, arrival, tokens)
 
 
-def _read_plan(run: RunDirectory) -> Plan | None:
+def _read_plan(run: RunDirectory, everything: bool) -> Plan | None:
     import pyarrow.parquet as pq
 
     path = run / "schedule.parquet"
@@ -212,7 +223,7 @@ def _read_plan(run: RunDirectory) -> Plan | None:
         return None
     table = pq.read_table(path, columns=["request_id", "intended_ns", "warmup"])
     intended = _floats(table["intended_ns"])
-    kept = ~_bools(table["warmup"]) & ~np.isnan(intended)
+    kept = (everything | ~_bools(table["warmup"])) & ~np.isnan(intended)
     if not kept.any():
         return None
     order = np.argsort(intended[kept], kind="stable")
@@ -220,9 +231,9 @@ def _read_plan(run: RunDirectory) -> Plan | None:
     return Plan(ids[kept][order], intended[kept][order])
 
 
-def _floats(column: Any, kind: type[np.floating[Any]] = np.float64) -> Any:
+def _floats(column: Any) -> Any:
     """A numeric column as floats; null becomes NaN."""
-    return column.to_numpy().astype(kind, copy=False)
+    return column.to_numpy().astype(np.float64, copy=False)
 
 
 def _bools(column: Any) -> Bools:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from runners.measure.client import client_section, offered, send_lag
+from runners.measure.client import client_section, offered, send_lag, usage_check
 from runners.measure.cost import COST, cost_metric
+from runners.measure.detect import find_window
 from runners.measure.latency import (
     INTER_CHUNK,
     LATENCIES,
@@ -28,13 +29,14 @@ from runners.measure.server import (
     span_of,
     token_check,
 )
-from runners.measure.statistics import BOOTSTRAP_SAMPLES, CONFIDENCE
+from runners.measure.statistics import CONFIDENCE
 from runners.measure.validity import Evidence, verdict
-from runners.measure.window import Window, find_window
+from runners.measure.window import Window
 from runners.rundir import RunDirectory
 from runners.telemetry.engine_names import names_spoken
 
 SCHEMA_VERSION = 1
+_STEADY = {None: "not looked for", True: "found", False: "not found"}
 
 
 @dataclass
@@ -58,11 +60,11 @@ def measured(run: RunDirectory) -> dict[str, Any]:
     recorded = read_run(run)
     seed = int(recorded.environment.get("seed") or 0)
     scrapes = recorded.server.instants if recorded.server else np.empty(0, np.int64)
-    window = find_window(recorded.requests, scrapes)
+    window = find_window(recorded, scrapes)
     chosen, failed = window_requests(recorded.requests, window)
     collected = Collected()
     nothing = _why_nothing(recorded)
-    _latencies(collected, recorded, chosen, failed, seed, nothing)
+    _latencies(collected, recorded, chosen, failed, nothing)
     _rates(collected, recorded, window, chosen, failed, nothing)
     _server_ratios(collected, recorded, window)
     throughput = collected.metrics["output_throughput_tok_s"]
@@ -86,13 +88,13 @@ def _why_nothing(run: Recorded) -> str:
 
 
 def _latencies(
-    collected: Collected, run: Recorded, chosen: Bools, failed: Bools, seed: int, nothing: str
+    collected: Collected, run: Recorded, chosen: Bools, failed: Bools, nothing: str
 ) -> None:
     for latency in LATENCIES:
-        summary = latency_metric(latency, run.requests, chosen, failed, seed, nothing)
+        summary = latency_metric(latency, run.requests, chosen, failed, nothing)
         collected.add(latency.name, summary)
     if run.profile.workload.stream:
-        gaps = inter_chunk_metric(run.chunks, run.requests, chosen, seed, nothing)
+        gaps = inter_chunk_metric(run.chunks, run.requests, chosen, nothing)
     else:
         gaps = Summary(missing={"": "the answers were not streamed"})
     collected.add(INTER_CHUNK, gaps)
@@ -162,7 +164,7 @@ def _by_error(run: Recorded) -> dict[str, int]:
 def _assembled(
     run: Recorded, window: Window | None, collected: Collected, chosen: Bools, seed: int
 ) -> dict[str, Any]:
-    plan, lag = offered(run), send_lag(run, window)
+    evidence = _evidence(run, collected, chosen, window)
     server = server_section(run, window)
     if server is None:
         collected.missing["server"] = NO_METRICS if run.server is None else "there is no window"
@@ -177,17 +179,16 @@ def _assembled(
         "model": run.environment.get("model") or run.profile.model.name or run.profile.model.uri,
         "simulated": simulated,
         "interrupted": run.interrupted,
-        "verdict": verdict(_evidence(run, collected, chosen, window)),
+        "verdict": verdict(evidence),
         "window": _window_json(window),
         "metrics": collected.metrics,
         "requests": _requests_json(run, chosen),
-        "client": client_section(run, plan, lag),
+        "client": client_section(run, evidence.offered, evidence.send_lag, evidence.usage),
         "server": server,
         "statistics": {
             "confidence": CONFIDENCE,
             "seed": seed,
             "percentile": "inverted_cdf",
-            "bootstrap_up_to_samples": BOOTSTRAP_SAMPLES,
             "methods": collected.methods,
         },
         "not_measured": collected.missing,
@@ -212,7 +213,9 @@ def _evidence(
         median_ttft_ms=median["value"] if median else None,
         offered=offered(run),
         send_lag=send_lag(run, window),
+        usage=usage_check(run),
         tokens=check if isinstance(check, TokenCheck) else None,
+        window=window,
         restart=restart_of(run),
     )
 
@@ -241,6 +244,7 @@ def _window_json(window: Window | None) -> dict[str, Any] | None:
         "method": window.method,
         "warmup_s": window.warmup_s,
         "snapped": window.snapped,
-        "steady_state": "not looked for",
+        "steady_state": _STEADY[window.steady],
         "reason": window.reason,
+        "series": window.series or {},
     }

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from runners.measure.latency import Summary
+from runners.measure.latency import Summary, batch_means
 from runners.measure.rates import as_json
 from runners.measure.records import Recorded
-from runners.measure.statistics import MAX_BATCHES, MIN_BATCHES, Estimate, ratio
+from runners.measure.statistics import BATCHES, MIN_BATCHES, Estimate, batch_firsts, ratio
 from runners.measure.window import Window
 from runners.telemetry.counters import (
     Restart,
@@ -122,15 +122,14 @@ def counter_ratio(
         reason = f"{batches} steps between scrapes, {MIN_BATCHES} needed for an interval"
         return Summary(as_json(Estimate(value)), {"interval": reason})
     low = declared.offset + max(0.0, estimate.low)
-    method = {"method": "batch_means", "batches": batches, "samples": len(numerators)}
+    method = batch_means(len(numerators)) | {"batches": batches}
     return Summary(as_json(Estimate(value, low, declared.offset + estimate.high)), {}, method)
 
 
 def _ratio_of_steps(top: Any, bottom: Any) -> tuple[Estimate | None, int]:
     if not len(bottom) or bottom.sum() <= 0:
         return None, len(bottom)
-    groups = np.array_split(np.arange(len(bottom)), min(MAX_BATCHES, len(bottom)))
-    firsts = [int(group[0]) for group in groups]
+    firsts = batch_firsts(len(bottom), BATCHES)
     return ratio(np.add.reduceat(top, firsts), np.add.reduceat(bottom, firsts))
 
 

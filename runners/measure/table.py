@@ -51,7 +51,7 @@ def _cells(results: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name, results[name]
     yield "status", results["verdict"]["status"]
     yield "reasons", "; ".join(results["verdict"]["reasons"]) or None
-    for name in ("start_s", "end_s", "method", "warmup_s"):
+    for name in ("start_s", "end_s", "method", "steady_state", "warmup_s"):
         yield f"window.{name}", (results["window"] or {}).get(name)
     for name in ("ok", "failed", "in_window", "warmup", "not_sent", "capped"):
         yield f"requests.{name}", results["requests"][name]

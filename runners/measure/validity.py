@@ -1,17 +1,18 @@
 """A run judges itself: every signal, its thresholds, and what it makes of them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runners.measure.client import Offered, SendLag
+import numpy as np
+
+from runners.measure.client import Offered, SendLag, UsageCheck
 from runners.measure.records import Recorded
 from runners.measure.server import TokenCheck
+from runners.measure.window import Window
+from runners.profiles.model import Validity
 from runners.telemetry.counters import Restart
-
-READ_LAG_DEGRADED_MS = 5.0
-CLOCK_STEP_NS = 50_000_000
-FEW_CORES = 4
 
 Level = Literal["degraded", "invalid"]
 
@@ -40,7 +41,9 @@ class Evidence:
     median_ttft_ms: float | None
     offered: Offered | None
     send_lag: SendLag | None
+    usage: UsageCheck | None
     tokens: TokenCheck | None
+    window: Window | None
     restart: Restart | None
 
 
@@ -69,7 +72,7 @@ def _failed(evidence: Evidence) -> Iterator[Reason]:
         return
     classes = ", ".join(f"{name}: {count}" for name, count in evidence.by_error.items())
     part = evidence.failed / total
-    limits = evidence.run.profile.validity
+    limits = _limits(evidence)
     said = f"{evidence.failed} of {total} requests failed ({part:.2%}; {classes})"
     if not evidence.ok:
         yield Reason("invalid", f"all {total} requests failed ({classes})")
@@ -88,7 +91,7 @@ def _offered_rate(evidence: Evidence) -> Iterator[Reason]:
     rate = evidence.offered
     if rate is None:
         return
-    limits = evidence.run.profile.validity
+    limits = _limits(evidence)
     capped = int((evidence.run.requests.capped & ~evidence.run.requests.warmup).sum())
     why = f"; {capped} requests waited for the concurrency cap" if capped else ""
     said = (
@@ -105,7 +108,7 @@ def _send_lag(evidence: Evidence) -> Iterator[Reason]:
     lag, median = evidence.send_lag, evidence.median_ttft_ms
     if lag is None:
         return
-    limits = evidence.run.profile.validity
+    limits = _limits(evidence)
     said = f"send lag p99 was {lag.p99:.1f} ms"
     if median is not None and lag.p99 > limits.send_lag_invalid_share * median:
         share = limits.send_lag_invalid_share
@@ -118,26 +121,73 @@ def _send_lag(evidence: Evidence) -> Iterator[Reason]:
 
 
 def _read_lag(evidence: Evidence) -> Iterator[Reason]:
-    lag = evidence.run.load.get("read_lag_p99_ms")
-    if isinstance(lag, int | float) and lag > READ_LAG_DEGRADED_MS:
-        yield Reason(
-            "degraded", f"client read lag p99 was {lag:.1f} ms, above {READ_LAG_DEGRADED_MS:g} ms"
-        )
+    lag, limit = _fact(evidence, "read_lag_p99_ms"), _limits(evidence).read_lag_degraded_ms
+    if lag is not None and lag > limit:
+        yield Reason("degraded", f"client read lag p99 was {lag:.1f} ms, above {limit:g} ms")
+
+
+def _loop_stalls(evidence: Evidence) -> Iterator[Reason]:
+    stall, limit = _fact(evidence, "loop_stall_p99_ms"), _limits(evidence).loop_stall_degraded_ms
+    if stall is not None and stall > limit:
+        often = _fact(evidence, "loop_stalls")
+        count = "" if often is None else f" ({often:.0f} stalls)"
+        said = f"a load worker's event loop stalled for {stall:.1f} ms at p99{count}"
+        yield Reason("degraded", f"{said}, above {limit:g} ms")
+
+
+def _worker_cpu(evidence: Evidence) -> Iterator[Reason]:
+    used, limit = _fact(evidence, "worker_cpu_share"), _limits(evidence).worker_cpu_degraded
+    if used is not None and used > limit:
+        said = f"the busiest load worker used {used:.0%} of a core, above {limit:.0%}"
+        yield Reason("degraded", f"{said}; more load.workers would help")
+
+
+def _reconnects(evidence: Evidence) -> Iterator[Reason]:
+    again, limit = _fact(evidence, "reconnects"), _limits(evidence).reconnects_degraded
+    sent = int((~np.isnan(evidence.run.requests.sent)).sum())
+    if again is not None and sent and again / sent > limit:
+        said = f"{again:.0f} connections were made anew for {sent} requests ({again / sent:.1%})"
+        yield Reason("degraded", f"{said}, above {limit:.1%}")
+
+
+def _steady_state(evidence: Evidence) -> Iterator[Reason]:
+    window = evidence.window
+    if window is not None and window.steady is False:
+        yield Reason("degraded", f"steady state not found: {', '.join(window.unsteady)}")
+
+
+def _fact(evidence: Evidence, name: str) -> float | None:
+    """A number the driver noted; None where it did not."""
+    value = evidence.run.load.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _limits(evidence: Evidence) -> Validity:
+    return evidence.run.profile.validity
+
+
+def _usage(evidence: Evidence) -> Iterator[Reason]:
+    check = evidence.usage
+    if check is not None:
+        said = f"chunks carried {check.chunks} output tokens, usage says {check.usage}"
+        yield from _apart(evidence, said, check.difference)
 
 
 def _tokens(evidence: Evidence) -> Iterator[Reason]:
     check = evidence.tokens
     if check is None or (check.limited is not None and check.difference <= 0):
         return
-    limits = evidence.run.profile.validity
-    said = (
-        f"client counted {check.client} output tokens, the server {check.server} "
-        f"({check.difference:+.2%})"
-    )
-    apart = abs(check.difference)
-    if apart > limits.token_mismatch_invalid:
+    said = f"client counted {check.client} output tokens, the server {check.server}"
+    yield from _apart(evidence, said, check.difference)
+
+
+def _apart(evidence: Evidence, said: str, difference: float) -> Iterator[Reason]:
+    limits, said = _limits(evidence), f"{said} ({difference:+.2%})"
+    if abs(difference) > limits.token_mismatch_invalid:
         yield Reason("invalid", f"{said}, more than {limits.token_mismatch_invalid:.2%} apart")
-    elif apart > limits.token_mismatch_degraded:
+    elif abs(difference) > limits.token_mismatch_degraded:
         yield Reason("degraded", f"{said}, more than {limits.token_mismatch_degraded:.2%} apart")
 
 
@@ -152,19 +202,17 @@ def _restart(evidence: Evidence) -> Iterator[Reason]:
 
 
 def _clock(evidence: Evidence) -> Iterator[Reason]:
-    step = evidence.run.load.get("clock_step_ns")
-    if isinstance(step, int | float) and abs(step) > CLOCK_STEP_NS:
-        yield Reason(
-            "invalid", f"the clock stepped by {step / 1e6:.0f} ms, above {CLOCK_STEP_NS / 1e6:g} ms"
-        )
+    step, limit = _fact(evidence, "clock_step_ns"), _limits(evidence).clock_step_invalid_ms
+    if step is not None and abs(step) / 1e6 > limit:
+        yield Reason("invalid", f"the clock stepped by {step / 1e6:.0f} ms, above {limit:g} ms")
 
 
 def _shared_host(evidence: Evidence) -> Iterator[Reason]:
-    cores = evidence.run.load.get("client_cores")
-    if evidence.run.load.get("shared_host") and isinstance(cores, int) and cores <= FEW_CORES:
+    cores, few = _fact(evidence, "client_cores"), _limits(evidence).few_cores
+    if evidence.run.load.get("shared_host") and cores is not None and cores <= few:
         yield Reason(
             "degraded",
-            f"client and engine share {cores} cores; more than {FEW_CORES} would keep them apart",
+            f"client and engine share {cores:.0f} cores; more than {few} would keep them apart",
         )
 
 
@@ -178,6 +226,11 @@ SIGNALS = (
     _offered_rate,
     _send_lag,
     _read_lag,
+    _loop_stalls,
+    _worker_cpu,
+    _reconnects,
+    _usage,
     _tokens,
+    _steady_state,
     _shared_host,
 )

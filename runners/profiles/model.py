@@ -4,9 +4,19 @@ Unknown keys are errors everywhere. Every field has a description: the JSON Sche
 docs/profile.schema.json and the reference page are generated from here.
 """
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from runners.load.dialects import DIALECTS
+from runners.profiles.load_section import Load
+from runners.profiles.section import Positive, PositiveFloat, Section
+
+# The choices are those there are dialects for; a type checker cannot know them.
+if TYPE_CHECKING:
+    Api = str
+else:
+    Api = Literal[tuple(DIALECTS)]
 
 Json = Any
 Name = Annotated[
@@ -17,14 +27,6 @@ KubernetesName = Annotated[
     str,
     Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=40, examples=["llama-8b"]),
 ]
-Positive = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A strict part of a profile."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Model(Section):
@@ -149,64 +151,6 @@ class Serving(Section):
     )
 
 
-class Warmup(Section):
-    """Load before the measured window; given in requests or in seconds."""
-
-    requests: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Extra requests before the window."
-    )
-    seconds: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="Seconds of load before the window."
-    )
-
-    @model_validator(mode="after")
-    def one_of_both(self) -> "Warmup":
-        if self.requests is not None and self.seconds is not None:
-            raise ValueError("give requests or seconds, not both")
-        return self
-
-
-class Load(Section):
-    """How requests are sent."""
-
-    pattern: Literal["closed", "constant", "poisson"] | None = Field(
-        default=None,
-        description="closed: a fixed number in flight; constant, poisson: arrivals at `rate`. "
-        "By default poisson when a rate is given, else closed.",
-    )
-    concurrency: Positive | None = Field(
-        default=None, description="Requests in flight; with a rate, the cap on them."
-    )
-    rate: PositiveFloat | None = Field(default=None, description="Arrivals per second.")
-    requests: Positive | None = Field(default=None, description="Measured requests.")
-    duration_s: PositiveFloat | None = Field(
-        default=None, description="Seconds of measured load; with `requests`, whichever is first."
-    )
-    warmup: Warmup | None = Field(
-        default=None, description="By default two rounds of the concurrency, or 2 s of arrivals."
-    )
-    timeout_s: PositiveFloat = Field(
-        default=300.0, description="A request without a byte for so long has failed."
-    )
-    workers: Positive | None = Field(
-        default=None, description="Load worker processes; by default as many as the load needs."
-    )
-    seed: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Seed of arrivals and prompts."
-    )
-
-    @model_validator(mode="after")
-    def pattern_and_rate(self) -> "Load":
-        if self.pattern in ("constant", "poisson") and self.rate is None:
-            raise ValueError(f"pattern {self.pattern} needs a rate")
-        if self.pattern == "closed" and self.rate is not None:
-            raise ValueError("pattern closed takes a concurrency, not a rate")
-        return self
-
-    def resolved_pattern(self) -> Literal["closed", "constant", "poisson"]:
-        return self.pattern or ("closed" if self.rate is None else "poisson")
-
-
 class SharedPrefix(Section):
     """Prompts that begin alike, in groups."""
 
@@ -220,7 +164,11 @@ class Workload(Section):
     kind: Literal["synthetic", "prompts"] = Field(
         default="synthetic", description="synthetic: generated prompts; prompts: the list below."
     )
-    api: Literal["chat", "completions"] = Field(default="chat", description="Which OpenAI route.")
+    api: Api = Field(
+        default="chat",
+        description="Which API: OpenAI's chat or completions; tgi: TGI's generate_stream; "
+        "triton: Triton's generate extension; oip: that of the Open Inference Protocol.",
+    )
     input_tokens: Positive = Field(
         default=128, description="Mean prompt length (synthetic), in tokens."
     )
@@ -310,6 +258,29 @@ class Validity(Section):
     )
     token_mismatch_invalid: PositiveFloat = Field(
         default=0.05, description="Client against server."
+    )
+    steady_change: PositiveFloat = Field(
+        default=0.10,
+        description="Drift over the window, or swing to either side, as a share of the mean, "
+        "above which a run is not steady.",
+    )
+    read_lag_degraded_ms: PositiveFloat = Field(
+        default=5.0, description="p99 of how late the client read what the kernel had stamped."
+    )
+    loop_stall_degraded_ms: PositiveFloat = Field(
+        default=5.0, description="p99 stall of a load worker's event loop."
+    )
+    worker_cpu_degraded: PositiveFloat = Field(
+        default=0.9, description="Share of a core that the busiest load worker used."
+    )
+    reconnects_degraded: PositiveFloat = Field(
+        default=0.01, description="Connections made anew, as a share of the requests."
+    )
+    clock_step_invalid_ms: PositiveFloat = Field(
+        default=50.0, description="Jump of the wall clock during the load."
+    )
+    few_cores: Annotated[int, Field(ge=0)] = Field(
+        default=4, description="Client and engine sharing so many cores or fewer degrade a run."
     )
 
 

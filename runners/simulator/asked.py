@@ -25,9 +25,12 @@ class RequestError(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """One valid request; `finish_reason` is how its answer will end."""
+    """One valid request. api: as in runners.load.dialects. finish_reason: how its answer ends.
 
-    chat: bool
+    include_usage: token counts were asked for, in whatever way the API has.
+    """
+
+    api: str
     prompt: Prompt
     prompt_tokens: int
     max_tokens: int
@@ -98,15 +101,8 @@ def read_asked(body: dict[str, Any], model: str, chat: bool) -> Asked:
     if body.get("n") not in (None, 1):
         raise RequestError(400, "BadRequestError", "n: the simulator gives one choice")
     prompt = read_prompt(body)
-    prompt_tokens = count_tokens(prompt)
     max_tokens, finish_reason = _length(body, chat)
-    if prompt_tokens + max_tokens > MAX_MODEL_LEN:
-        raise RequestError(
-            400,
-            "BadRequestError",
-            f"This model's maximum context length is {MAX_MODEL_LEN} tokens; the request "
-            f"has {prompt_tokens} and asks for {max_tokens}.",
-        )
+    prompt_tokens = _checked_length(prompt, max_tokens)
     stream = bool(body.get("stream"))
     options = body.get("stream_options") or {}
     if not isinstance(options, dict):
@@ -117,7 +113,7 @@ def read_asked(body: dict[str, Any], model: str, chat: bool) -> Asked:
         )
     include_usage = bool(options.get("include_usage"))
     return Asked(
-        chat=chat,
+        api="chat" if chat else "completions",
         prompt=prompt,
         prompt_tokens=prompt_tokens,
         max_tokens=max_tokens,
@@ -137,3 +133,16 @@ def _length(body: dict[str, Any], chat: bool) -> tuple[int, str]:
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise RequestError(400, "BadRequestError", f"max_tokens must be at least 1, got {limit!r}.")
     return limit, "length"
+
+
+def _checked_length(prompt: Prompt, max_tokens: int) -> int:
+    """Tokens of the prompt; raises RequestError (400) where the model has no room."""
+    prompt_tokens = count_tokens(prompt)
+    if prompt_tokens + max_tokens > MAX_MODEL_LEN:
+        raise RequestError(
+            400,
+            "BadRequestError",
+            f"This model's maximum context length is {MAX_MODEL_LEN} tokens; the request "
+            f"has {prompt_tokens} and asks for {max_tokens}.",
+        )
+    return prompt_tokens

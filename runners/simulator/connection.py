@@ -2,9 +2,11 @@
 
 import asyncio
 import zlib
+from collections.abc import Set
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any, cast
+from urllib.parse import quote
 
 from runners import __version__
 from runners.simulator import truth as truth_log
@@ -19,7 +21,8 @@ from runners.simulator.asked import (
     read_prompt,
 )
 from runners.simulator.engine import Engine
-from runners.simulator.metrics import exposition
+from runners.simulator.exposition import exposition
+from runners.simulator.generate import is_generate, read_generate
 from runners.simulator.settings import Fault
 from runners.simulator.stream import Stream
 from runners.simulator.truth import Truth
@@ -28,7 +31,6 @@ from runners.simulator.truth import Truth
 PROBE_HEADER = "x-simulator-probe"
 _LARGEST_HEAD = 65_536
 _LARGEST_BODY = 64 * 1024 * 1024
-_VOCABULARY = 32_000
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Connection(asyncio.Protocol):
                 request = self._next_request()
             except RequestError as rejected:
                 self._closing = True
-                self._reject(rejected)
+                self._reject(rejected, "")
                 break
             if request is None:
                 break
@@ -130,8 +132,8 @@ class Connection(asyncio.Protocol):
         del self._buffer[:length]
         return HttpRequest(head.method, head.path, head.headers, body)
 
-    def _reject(self, rejected: RequestError) -> None:
-        value = wire.error(rejected.status, rejected.kind, str(rejected))
+    def _reject(self, rejected: RequestError, path: str) -> None:
+        value = _failure(path, rejected.status, rejected.kind, str(rejected))
         self._send(wire.json_response(rejected.status, value))
 
     def _send(self, data: bytes) -> None:
@@ -149,6 +151,8 @@ class Connection(asyncio.Protocol):
             match request.method, request.path:
                 case "POST", "/v1/chat/completions" | "/v1/completions":
                     self._complete(request, received_ns)
+                case "POST", path if is_generate(path):
+                    self._complete(request, received_ns)
                 case "POST", "/tokenize":
                     self._tokenize(read_body(request.body))
                 case "GET", path:
@@ -156,7 +160,7 @@ class Connection(asyncio.Protocol):
                 case _:
                     raise RequestError(404, "NotFoundError", f"no {request.method} {request.path}")
         except RequestError as rejected:
-            self._reject(rejected)
+            self._reject(rejected, request.path)
 
     def _key_is_right(self, request: HttpRequest) -> bool:
         if self._api_key is not None:
@@ -169,21 +173,28 @@ class Connection(asyncio.Protocol):
     def _get(self, path: str) -> None:
         engine = self._engine
         match path:
-            case "/health" | "/ping":
+            case "/health" | "/ping" | "/v2/health/live" | "/v2/health/ready":
                 self._send(wire.response(200, b""))
             case "/version":
                 self._send(wire.json_response(200, {"version": f"simulated-{__version__}"}))
             case "/v1/models":
                 self._send(wire.json_response(200, _models(engine.model)))
             case "/metrics":
-                text = exposition(engine.metrics, engine.gauges(), engine.model)
-                kind = "text/plain; version=0.0.4; charset=utf-8"
-                self._send(wire.response(200, text, kind))
+                self._send_metrics(engine.metrics.apis)
+            case "/prometheus/metrics":
+                self._send_metrics({"trtllm-serve"})
+            case ready if ready == f"/v2/models/{quote(engine.model, safe='')}/ready":
+                self._send(wire.response(200, b""))
             case "/simulator/truth":
                 body = b"".join(truth_log.lines(engine.truths))
                 self._send(wire.response(200, body, "application/x-ndjson"))
             case _:
                 raise RequestError(404, "NotFoundError", f"no GET {path}")
+
+    def _send_metrics(self, apis: Set[str]) -> None:
+        engine = self._engine
+        text = exposition(engine.metrics, engine.gauges(), engine.model, apis)
+        self._send(wire.response(200, text, "text/plain; version=0.0.4; charset=utf-8"))
 
     def _tokenize(self, body: dict[str, Any]) -> None:
         check_model(body, self._engine.model)
@@ -191,7 +202,7 @@ class Connection(asyncio.Protocol):
         if isinstance(prompt, str):
             starts = range(0, len(prompt), CHARACTERS_PER_TOKEN)
             pieces = (prompt[start : start + CHARACTERS_PER_TOKEN] for start in starts)
-            tokens = [zlib.crc32(piece.encode()) % _VOCABULARY for piece in pieces]
+            tokens = [zlib.crc32(piece.encode()) % wire.VOCABULARY for piece in pieces]
         else:
             tokens = list(prompt)
         value = {"count": len(tokens), "max_model_len": MAX_MODEL_LEN, "tokens": tokens}
@@ -200,11 +211,15 @@ class Connection(asyncio.Protocol):
     def _complete(self, request: HttpRequest, received_ns: int) -> None:
         engine = self._engine
         truth, fault = engine.arrive(received_ns, PROBE_HEADER in request.headers)
-        if fault is not None and self._refused(fault, truth):
+        if fault is not None and self._refused(fault, truth, request.path):
             return
         try:
-            chat = request.path == "/v1/chat/completions"
-            asked = read_asked(read_body(request.body), engine.model, chat)
+            body = read_body(request.body)
+            if is_generate(request.path):
+                asked = read_generate(request.path, body, engine.model)
+            else:
+                chat = request.path == "/v1/chat/completions"
+                asked = read_asked(body, engine.model, chat)
         except RequestError as rejected:
             _ended(truth, f"http_{rejected.status}")
             raise
@@ -213,7 +228,7 @@ class Connection(asyncio.Protocol):
         if stream.gone:
             self._stream = None
 
-    def _refused(self, fault: Fault, truth: Truth) -> bool:
+    def _refused(self, fault: Fault, truth: Truth, path: str) -> bool:
         """Carry out a fault that leaves no answer; whether there was one."""
         if fault.kind == "refuse":
             _ended(truth, "refuse")
@@ -227,10 +242,19 @@ class Connection(asyncio.Protocol):
             status = fault.argument
             _ended(truth, f"http_{status}")
             wait = (("retry-after", "1"),) if status in (429, 503) else ()
-            value = wire.error(status, "SimulatedError", f"simulated status {status}")
+            value = _failure(path, status, "SimulatedError", f"simulated status {status}")
             self._send(wire.json_response(status, value, wait))
             return True
         return False
+
+
+def _failure(path: str, status: int, kind: str, message: str) -> dict[str, Any]:
+    """An error as the API of `path` words it, before anything else is known."""
+    if path.startswith("/v2/"):
+        return {"error": message}
+    if is_generate(path):
+        return {"error": message, "error_type": kind}
+    return wire.error(status, kind, message)
 
 
 def _ended(truth: Truth, outcome: str) -> None:

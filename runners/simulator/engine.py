@@ -14,9 +14,13 @@ from runners.simulator.settings import Behaviour, Fault
 from runners.simulator.stream import Client, Stream
 from runners.simulator.timetable import Timetable
 from runners.simulator.truth import Truth
+from runners.simulator.voice import Topic
+from runners.simulator.voices import VOICES
 
 BLOCK_TOKENS = 16
 KV_BLOCKS = 65_536
+# Of the APIs whose answers have an id.
+_ID_PREFIXES = {"chat": "chatcmpl-", "completions": "cmpl-"}
 
 
 class PrefixCache:
@@ -87,12 +91,19 @@ class Engine:
         self.metrics.prefix_queries += asked.prompt_tokens
         self.metrics.prefix_hits += cached
         truth.prompt_tokens = asked.prompt_tokens
-        truth.id = ("chatcmpl-" if asked.chat else "cmpl-") + name
+        if asked.api in _ID_PREFIXES:
+            truth.id = _ID_PREFIXES[asked.api] + name
+        self.metrics.apis.add(asked.api)
+        self.metrics.input_lengths.observe(asked.prompt_tokens)
         excess = fault.argument / 100 if fault and fault.kind == "wrong-usage" else 0.0
+        usage: wire.Usage | None = wire.Usage(asked.prompt_tokens, cached, excess)
+        if fault is not None and fault.kind == "no-usage":
+            usage = None
+        topic = Topic(asked, self.model, truth.id or "", int(time()), usage)
         answer = Answer(
             asked=asked,
-            shape=wire.Shape(asked.chat, truth.id, int(time()), self.model),
-            usage=wire.Usage(asked.prompt_tokens, cached, excess),
+            voice=VOICES[asked.api](topic),
+            cached_tokens=cached,
             behaviour=self.behaviour,
             fault=fault,
             random=Random(self._seed << 32 | truth.request),

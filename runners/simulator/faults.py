@@ -15,11 +15,11 @@ def with_fault(steps: Iterator[Step], answer: Answer) -> Iterator[Step]:
     if kind == "drop":
         steps = _interrupted(steps, argument, [Step(0, b"", then="close")])
     elif kind == "malformed" and answer.asked.stream:
-        cut = b'data: {"id":"' + answer.shape.id.encode() + b'","choices":[{\n\n'
-        steps = _interrupted(steps, argument, [Step(0, wire.chunked(cut))])
+        cut = wire.chunked(b'data: {"simulated":[{\n\n')
+        steps = _interrupted(steps, argument, [Step(0, cut)])
     elif kind == "error-event" and answer.asked.stream:
-        failure = wire.error(500, "InternalServerError", "simulated failure")
-        end = Step(0, wire.chunked(wire.DONE) + wire.LAST_CHUNK, then="end")
+        failure = answer.voice.failure(500, "InternalServerError", "simulated failure")
+        end = Step(0, answer.voice.end_mark(), then="end")
         steps = _interrupted(steps, argument, [Step(0, wire.event(failure)), end])
     elif kind == "split":
         steps = _split(steps, argument, answer.random)

@@ -1,25 +1,17 @@
 """The script of an answer: which bytes leave when."""
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 
 from runners.simulator import wire
-from runners.simulator.asked import CHARACTERS_PER_TOKEN, Asked
+from runners.simulator.asked import Asked
 from runners.simulator.settings import Behaviour, Fault
-
-# Every word is one token by the rule of `count_tokens`.
-_WORDS = (
-    " one two six ten day way man eye job law war art air end age box car cup dog ear "
-    "egg fat fly fox gas hat ice ink joy key leg map net oak oil pen pie pot red rod "
-    "row sea sky son sun tax tea tie toe top toy van web wet win yes zoo add ask bay bed"
-)
-_WORD_COUNT = len(_WORDS) // CHARACTERS_PER_TOKEN
+from runners.simulator.voice import Voice
 
 
 class Step(NamedTuple):
@@ -53,17 +45,11 @@ class Answer:
     """All that the script of one answer needs to know."""
 
     asked: Asked
-    shape: wire.Shape
-    usage: wire.Usage
+    voice: Voice
+    cached_tokens: int
     behaviour: Behaviour
     fault: Fault | None
     random: Random
-
-    @property
-    def continuous_usage(self) -> wire.Usage | None:
-        """The usage to state in every chunk; None: in none."""
-        wanted = self.asked.continuous_usage and not self.has("no-usage")
-        return self.usage if wanted else None
 
     def has(self, *kinds: str) -> bool:
         return self.fault is not None and self.fault.kind in kinds
@@ -105,19 +91,6 @@ def _beats(behaviour: Behaviour, max_tokens: int, random: Random) -> Iterator[Be
             tokens = count + 1
 
 
-def _first_word(prompt: object) -> int:
-    """Where the words of an answer begin: fixed by its prompt, as under greedy decoding."""
-    return zlib.crc32(repr(prompt).encode()) % _WORD_COUNT
-
-
-def _text(first_word: int, tokens: int) -> str:
-    """So many words, from `first_word` round and round the list."""
-    at = first_word % _WORD_COUNT
-    rounds = (at + tokens) // _WORD_COUNT + 1
-    words = _WORDS if rounds == 1 else _WORDS * rounds
-    return words[at * CHARACTERS_PER_TOKEN : (at + tokens) * CHARACTERS_PER_TOKEN]
-
-
 def script(answer: Answer) -> Iterator[Step]:
     """The steps of an answer, lazily; faults that change what is said are already in it."""
     if answer.has("stall"):
@@ -127,55 +100,45 @@ def script(answer: Answer) -> Iterator[Step]:
     return _empty(answer) if answer.has("empty") else _stream(answer)
 
 
-def _role(answer: Answer, due_ns: int) -> Step:
-    role = answer.shape.role()
-    usage = answer.continuous_usage
-    return Step(due_ns, wire.event(role if usage is None else {**role, "usage": usage.at(0)}))
-
-
-def _endings(answer: Answer, due_ns: int, tokens: int) -> Iterator[Step]:
-    if answer.asked.include_usage and not answer.has("no-usage"):
-        usage = {**answer.shape.envelope([]), "usage": answer.usage.final(tokens)}
-        yield Step(due_ns, wire.event(usage))
-    yield Step(due_ns, wire.chunked(wire.DONE) + wire.LAST_CHUNK, then="end")
+def _ending(answer: Answer, due_ns: int, tokens: int) -> Iterator[Step]:
+    *before, last = answer.voice.closing(tokens)
+    for data in before:
+        yield Step(due_ns, data)
+    yield Step(due_ns, last, then="end")
 
 
 def _empty(answer: Answer) -> Iterator[Step]:
     due_ns = answer.behaviour.ttft_ms.draw_ns(answer.random)
-    if answer.asked.chat:
-        yield _role(answer, due_ns)
-    finish = answer.shape.envelope([answer.shape.choice("content", "", "stop")])
-    yield Step(due_ns, wire.event(finish))
-    yield from _endings(answer, due_ns, 0)
+    opening = answer.voice.opening()
+    if opening:
+        yield Step(due_ns, opening)
+    yield Step(due_ns, answer.voice.nothing())
+    yield from _ending(answer, due_ns, 0)
 
 
 def _stream(answer: Answer) -> Iterator[Step]:
-    asked, shape = answer.asked, answer.shape
-    field, reasoning_events = _reasoning(answer)
-    usage = answer.continuous_usage
-    template = {said: wire.TokenEvent.of(shape, said, usage) for said in {field, "content"}}
-    first_word = _first_word(asked.prompt)
+    asked, voice = answer.asked, answer.voice
+    field, reasoning_events = _reasoning(answer) or ("content", 0)
     done = due_ns = 0
     beats = _beats(answer.behaviour, asked.max_tokens, answer.random)
     for index, (due_ns, tokens, accepted) in enumerate(beats):
-        if index == 0 and asked.chat:
-            yield _role(answer, 0 if answer.has("role-late") else due_ns)
-        text = _text(first_word + done, tokens)
-        done += tokens
+        if index == 0:
+            opening = voice.opening()
+            if opening:
+                yield Step(0 if answer.has("role-late") else due_ns, opening)
+        last = done + tokens >= asked.max_tokens
         said = field if index < reasoning_events else "content"
-        if done < asked.max_tokens:
-            data = template[said].event(text, done)
-        else:
-            last = shape.envelope([shape.choice(said, text, asked.finish_reason)])
-            data = wire.event(last if usage is None else {**last, "usage": usage.at(done)})
-        yield Step(due_ns, data, tokens, (tokens,), accepted)
-    yield from _endings(answer, due_ns, done)
+        data, events = voice.tokens(said, done, tokens, last)
+        done += tokens
+        yield Step(due_ns, data, tokens, events, accepted)
+    yield from _ending(answer, due_ns, done)
 
 
-def _reasoning(answer: Answer) -> tuple[str, int]:
+def _reasoning(answer: Answer) -> tuple[str, int] | None:
+    """The field of the reasoning, and how many events of it come first."""
     if answer.fault is not None and answer.has("reasoning", "reasoning-content"):
         return answer.fault.kind.replace("-", "_"), answer.fault.argument
-    return "content", 0
+    return None
 
 
 def _whole(answer: Answer) -> Iterator[Step]:
@@ -187,20 +150,13 @@ def _whole(answer: Answer) -> Iterator[Step]:
             yield Step(due_ns, b"", tokens, accepted=accepted)
             done += tokens
     if answer.has("error-event"):
-        failure = wire.error(500, "InternalServerError", "simulated failure")
+        failure = answer.voice.failure(500, "InternalServerError", "simulated failure")
         yield Step(due_ns, wire.json_response(500, failure), then="end")
         return
-    first_word = _first_word(asked.prompt)
-    message: dict[str, Any] = {"role": "assistant", "content": _text(first_word, done)}
-    if answer.has("reasoning", "reasoning-content"):
-        field, events = _reasoning(answer)
-        split_at = min(done, events * answer.behaviour.tokens_per_chunk)
-        message[field] = _text(first_word, split_at)
-        message["content"] = _text(first_word + split_at, done - split_at)
-    body = answer.shape.whole(message, asked.finish_reason if done else "stop")
-    if not answer.has("no-usage"):
-        body["usage"] = answer.usage.final(done)
-    data = orjson.dumps(body)
+    reasoning = _reasoning(answer)
+    if reasoning is not None:
+        reasoning = (reasoning[0], reasoning[1] * answer.behaviour.tokens_per_chunk)
+    data = orjson.dumps(answer.voice.whole(done, reasoning))
     if answer.has("malformed"):
         data = data[: len(data) // 2]
     yield Step(due_ns, wire.response(200, data), events=(done,) if done else (), then="end")

@@ -110,7 +110,7 @@ class Stream:
     def _first_token(self, sent_ns: int) -> None:
         self._first_ns = sent_ns
         self._metrics.prompt_tokens += self.answer.asked.prompt_tokens
-        self._metrics.cached_tokens += self.answer.usage.cached_tokens
+        self._metrics.cached_tokens += self.answer.cached_tokens
         self._metrics.ttft.observe((sent_ns - self._truth.received_ns) / 1e9)
 
     def _over(self, step: Step, now_ns: int) -> None:
@@ -127,6 +127,8 @@ class Stream:
             span_s = (now_ns - self._first_ns) / 1e9
             self._metrics.tpot.observe(span_s / (self._generated - 1))
         self._metrics.e2e.observe((now_ns - self._truth.received_ns) / 1e9)
+        if outcome != "error":
+            self._metrics.output_lengths.observe(self._generated)
         self._leave(now_ns, outcome, outcome)
         self.client.answered()
 

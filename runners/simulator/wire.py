@@ -1,13 +1,15 @@
-"""The bytes of HTTP responses and of OpenAI's JSON shapes, as vLLM writes them."""
+"""The bytes of HTTP responses, and the JSON shapes that APIs have in common."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from zlib import crc32
 
 import orjson
 
 FINGERPRINT = "simulated"
 OWNER = "kserve-bench-simulator"
+VOCABULARY = 32_000
 _STAMP = f"server: {OWNER}\r\nx-simulated: true\r\n".encode()
 
 STREAM_HEADERS = (
@@ -47,9 +49,19 @@ def chunked(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def event(value: Any) -> bytes:
+def event(value: Any, field: bytes = b"data: ") -> bytes:
     """A server-sent event in a chunk of its own."""
-    return chunked(b"data: " + orjson.dumps(value) + b"\n\n")
+    return chunked(field + orjson.dumps(value) + b"\n\n")
+
+
+def token(text: str, special: bool = False) -> dict[str, Any]:
+    """A token as TGI and the Open Inference Protocol describe one."""
+    return {
+        "id": crc32(text.encode()) % VOCABULARY,
+        "text": text,
+        "logprob": -1.0,
+        "special": special,
+    }
 
 
 @dataclass(frozen=True)

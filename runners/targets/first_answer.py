@@ -1,34 +1,41 @@
 """The proof that a target works: one real token."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from runners.errors import TargetError
+from runners.load.dialects import DIALECTS, Question
 
 if TYPE_CHECKING:
     import httpx
 
 
-def ask_one_token(client: "httpx.Client", model: str, api: Literal["chat", "completions"]) -> None:
+def ask_one_token(client: "httpx.Client", model: str, api: str) -> None:
     """Ask `model` for one token through `client`, which knows the address and the key.
 
+    api: the dialect, by its name in runners.load.dialects.
     Raises TargetError when the answer is not one; httpx.TransportError when none comes.
     """
-    body: dict[str, Any] = {"model": model, "max_tokens": 1}
-    if api == "chat":
-        path = "/v1/chat/completions"
-        body["messages"] = [{"role": "user", "content": "Hello"}]
-    else:
-        path = "/v1/completions"
-        body["prompt"] = "Hello"
-    response = client.post(path, json=body)
+    from runners.load.exchange import Exchange
+    from runners.load.reading import read_answer
+
+    dialect = DIALECTS[api]
+    path = dialect.path(model, False)
+    question = Question(model=model, prompt="Hello", max_tokens=1, stream=False)
+    response = client.post(path, json=dialect.body(question))
     if response.status_code != 200:
         raise TargetError(
             f"{client.base_url.join(path)} answers HTTP {response.status_code}: "
             f"{error_message(response)}"
         )
-    answer = parsed(response)
-    if not isinstance(answer, dict) or not answer.get("choices"):
-        raise TargetError(f"{client.base_url.join(path)} answers without any choices")
+    exchange = Exchange(0, 0, 1, False, 0, status=200, complete=True)
+    exchange.body.append((0, response.content))
+    answer = read_answer(dialect, exchange, stream=False)
+    # The one token may have no text: a special one, or the beginning of a character.
+    if answer.error not in (None, "empty"):
+        raise TargetError(
+            f"{client.base_url.join(path)} does not answer as workload.api {api} would: "
+            f"{answer.error_detail}"
+        )
 
 
 def parsed(response: "httpx.Response") -> Any:

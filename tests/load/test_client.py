@@ -12,8 +12,9 @@ import pytest
 from runners.load.answer import Answer
 from runners.load.client import Client, Limits, Planned
 from runners.load.clock import monotonic_ns
+from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange
-from runners.load.openai import read_answer
+from runners.load.reading import read_answer
 from runners.load.stream import resolve, tls_context
 from tests.load.scripted_server import (
     LAST_CHUNK,
@@ -52,7 +53,7 @@ def drive(
     seen: list[tuple[Exchange, Answer]] = []
 
     def finished(exchange: Exchange) -> bool:
-        answer = read_answer(exchange, stream=True)
+        answer = read_answer(DIALECTS["chat"], exchange, stream=True)
         seen.append((exchange, answer))
         return (exchange.error or answer.error) is None
 

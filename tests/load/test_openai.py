@@ -6,8 +6,9 @@ import orjson
 import pytest
 
 from runners.load.answer import Answer
+from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange
-from runners.load.openai import read_answer
+from runners.load.reading import read_answer
 
 DONE = (9, b"data: [DONE]\n\n")
 
@@ -20,7 +21,7 @@ def stream(*events: dict[str, Any] | tuple[int, bytes]) -> Answer:
             exchange.body.append(event)
         else:
             exchange.body.append((number, b"data: " + orjson.dumps(event) + b"\n\n"))
-    return read_answer(exchange, stream=True)
+    return read_answer(DIALECTS["chat"], exchange, stream=True)
 
 
 def delta(tokens: int | None = None, finish: str | None = None, **content: Any) -> dict[str, Any]:
@@ -99,6 +100,6 @@ def test_a_whole_answer_has_one_arrival_and_no_first_token() -> None:
     }
     exchange = Exchange(0, 0, 8, False, 0, status=200, complete=True, end_ns=55)
     exchange.body.append((50, orjson.dumps(body)))
-    answer = read_answer(exchange, stream=False)
+    answer = read_answer(DIALECTS["chat"], exchange, stream=False)
     assert (answer.output_tokens, answer.cached_tokens, answer.error) == (4, 2, None)
     assert [(chunk.arrival_ns, chunk.tokens) for chunk in answer.chunks] == [(55, 4)]

@@ -6,8 +6,9 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange, ResponseFraming
-from runners.load.openai import read_answer
+from runners.load.reading import read_answer
 from runners.load.sse import events
 from tests.load.scripted_server import LAST_CHUNK, STREAM_HEAD, chunked
 
@@ -37,7 +38,7 @@ def _understand(data: bytes, cuts: list[int]) -> tuple[object, ...]:
     edges = sorted({0, *(cut % len(data) for cut in cuts), len(data)})
     for number, (start, stop) in enumerate(pairwise(edges)):
         framing.feed(data[start:stop], number)
-    answer = read_answer(exchange, stream=True, keep_text=True)
+    answer = read_answer(DIALECTS["chat"], exchange, stream=True, keep_text=True)
     chunks = [(chunk.bytes, chunk.kind, chunk.tokens) for chunk in answer.chunks]
     return exchange.complete, answer.error, "".join(answer.texts), chunks, answer.output_tokens
 

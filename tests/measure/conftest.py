@@ -81,6 +81,7 @@ class WriteRun(Protocol):
         schedule: Sequence[Row] | None = None,
         load: Mapping[str, Any] | None = None,
         facts: Mapping[str, Any] | None = None,
+        window: str = "detect",
         **profile: Any,
     ) -> RunDirectory: ...
 
@@ -135,6 +136,7 @@ def write_run(tmp_path: Path) -> WriteRun:
         schedule: Sequence[Row] | None = None,
         load: Mapping[str, Any] | None = None,
         facts: Mapping[str, Any] | None = None,
+        window: str = "detect",
         **profile: Any,
     ) -> RunDirectory:
         run = RunDirectory(tmp_path / "20261121T000000Z-synthetic-abc123")
@@ -154,6 +156,7 @@ def write_run(tmp_path: Path) -> WriteRun:
         if server is not None:
             _write(run / "server.parquet", _samples(server), SERVER)
         document = {"name": "synthetic", "model": {"uri": "tiny://llama"}} | profile
+        document["load"] = {"window": window}
         run.write_text("profile.yaml", yaml.safe_dump(document))
         run.write_json(
             "environment.json",

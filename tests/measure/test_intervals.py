@@ -1,94 +1,99 @@
-"""Do 95 % intervals hold the truth about 95 % of the time, also where samples are correlated?"""
+"""Do 95 % intervals hold the truth about 95 % of the time, also where samples are correlated?
 
-from collections.abc import Callable
+A reduced, seeded form of `make bench-stats`. Over 300 series a true 95 % shows as 91 to 98 %.
+"""
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.signal import lfilter
-from scipy.stats import norm
 
-from runners.measure import statistics
-from runners.measure.statistics import intervals, memory, rank, ratio, share
+from bench.statistics_coverage import CELLS, Cell, covered
+from runners.measure.statistics import (
+    mean_bounds,
+    quantile_bounds,
+    rank,
+    ratio,
+    repeat_interval,
+    share,
+)
 
 Floats = npt.NDArray[np.float64]
-SAMPLES = 400
 RUNS = 300
 
 
-def independent(generator: np.random.Generator) -> Floats:
-    return generator.normal(size=SAMPLES)
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if not cell.hard], ids=lambda c: c.name)
+def test_intervals_hold_the_truth(cell: Cell) -> None:
+    found = covered(cell, RUNS, seed=7)
+    for statistic in ("mean", "p50", "p95"):
+        assert 0.91 <= found[statistic].share <= 0.985, statistic
 
 
-def persistent(generator: np.random.Generator) -> Floats:
-    """AR(1) with coefficient 0.7 and unit variance; its mean is 2.4 times as uncertain."""
-    noise = generator.normal(size=SAMPLES + 100) * np.sqrt(1 - 0.7**2)
-    return np.asarray(lfilter([1.0], [1.0, -0.7], noise)[100:], np.float64)
-
-
-Draw = Callable[[np.random.Generator], Floats]
-
-
-def coverage(draw: Draw) -> tuple[float, float, float]:
-    """How often the intervals of mean, p50 and p90 hold the true 0, 0 and 1.28."""
-    generator = np.random.default_rng(7)
-    truth = np.array([0.0, 0.0, norm.ppf(0.9)])
-    hits = np.zeros(3)
-    for run in range(RUNS):
-        found = intervals(draw(generator), (0.5, 0.9), run)
-        assert found.mean is not None
-        bounds = np.array([found.mean, *found.quantiles])
-        hits += (bounds[:, 0] <= truth) & (truth <= bounds[:, 1])
-    mean, median, tail = hits / RUNS
-    return mean, median, tail
-
-
-@pytest.mark.parametrize("draw", [independent, persistent])
-def test_bootstrap_intervals_hold_the_truth(draw: Draw) -> None:
-    for part in coverage(draw):
-        assert 0.88 <= part <= 0.995
-
-
-@pytest.mark.parametrize("draw", [independent, persistent])
-def test_batch_intervals_hold_the_truth(draw: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "BOOTSTRAP_SAMPLES", 100)
-    for part in coverage(draw):
-        assert 0.85 <= part <= 0.995
+def persistent(generator: np.random.Generator, count: int) -> Floats:
+    """AR(1) with coefficient 0.8 and unit variance."""
+    noise = generator.normal(size=count) * np.sqrt(1 - 0.8**2)
+    series = np.empty(count)
+    series[0] = generator.normal()
+    for i in range(1, count):
+        series[i] = 0.8 * series[i - 1] + noise[i]
+    return series
 
 
 def test_correlation_widens_an_interval() -> None:
     generator = np.random.default_rng(3)
-    series = persistent(generator)
+    series = persistent(generator, 4000)
     shuffled = generator.permutation(series)
-    wide, narrow = (intervals(s, (), 0).mean for s in (series, shuffled))
-    assert wide is not None and narrow is not None
-    assert wide[1] - wide[0] > 1.5 * (narrow[1] - narrow[0])
-    assert memory(series).length > memory(shuffled).length
-    assert memory(series).inflation == pytest.approx((1 + 0.7) / (1 - 0.7), rel=0.5)
+    wide, narrow = mean_bounds(series), mean_bounds(shuffled)
+    # In theory by the square root of (1 + 0.8) / (1 - 0.8), that is 3.
+    assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
+    ordered = np.sort(series)
+    assert quantile_bounds(series, ordered, 0.5).effective < 1500
 
 
 def test_an_interval_is_never_wider_than_the_samples() -> None:
     values = np.array([1.0] * 30 + [100.0])
-    found = intervals(values, (0.5,), 0)
-    assert found.mean is not None
-    assert found.mean[0] >= 1.0
-    assert found.quantiles[0] == (1.0, 1.0)
+    assert mean_bounds(values)[0] >= 1.0
+    median = quantile_bounds(values, np.sort(values), 0.5)
+    assert (median.low, median.high) == (1.0, 1.0)
+
+
+def test_a_tail_that_was_seen_once_is_not_bounded_from_above() -> None:
+    """One long stall at the end holds every slow request: as good as one sample of the tail."""
+    values = np.concatenate([np.full(900, 10.0), np.full(100, 500.0)])
+    found = quantile_bounds(values, np.sort(values), 0.95)
+    assert found.high is None
+    assert found.effective < 72
+    scattered = np.tile(np.array([10.0] * 9 + [500.0]), 100)
+    assert quantile_bounds(scattered, np.sort(scattered), 0.95).high == 500.0
 
 
 def test_a_share_of_all_is_not_certain() -> None:
-    # Rule of three: none of 100 missed leaves room for about 3 to 4 %.
+    # Rule of three: none of 100 missed leaves room for about 3 to 5 %.
     found = share(np.ones(100, np.bool_))
     assert found.value == found.high == 1.0
-    assert found.low == pytest.approx(0.963, abs=0.001)
+    assert found.low == pytest.approx(0.957, abs=0.01)
 
 
-def test_a_ratio_merges_batches_that_resemble_each_other() -> None:
-    bottom = np.ones(32)
-    slow = 10 + np.sin(np.arange(32) / 5)
-    alternating = np.tile([9.0, 11.0], 16)
-    assert ratio(slow, bottom)[1] == 8
-    assert ratio(alternating, bottom)[1] == 32
+def test_batches_that_resemble_each_other_widen_a_ratio() -> None:
+    bottom = np.ones(16)
+    slow = 10 + np.sin(np.arange(16) / 4)
+    shuffled = np.random.default_rng(0).permutation(slow)
+
+    def width(top: Floats) -> float:
+        estimate, _ = ratio(top, bottom)
+        assert estimate.low is not None and estimate.high is not None
+        return estimate.high - estimate.low
+
+    assert width(slow) > 1.5 * width(shuffled)
     assert ratio(slow, bottom)[0].value == pytest.approx(slow.mean())
+
+
+def test_repeats_give_a_t_interval() -> None:
+    # t(2 degrees of freedom, 97.5 %) = 4.3027; standard error 1 / sqrt(3).
+    mean, low, high = repeat_interval([9.0, 10.0, 11.0])
+    assert mean == 10.0
+    assert low == pytest.approx(10 - 4.3027 / 3**0.5, abs=1e-3)
+    assert high == pytest.approx(10 + 4.3027 / 3**0.5, abs=1e-3)
+    assert repeat_interval([9.0]) == (9.0, None, None)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_waiting_for_the_cap_is_not_send_lag_but_a_lower_rate(
     rows = open_loop(ok_request, [0.0] * 100 + [25.0 * i for i in range(100)])
     for row in rows[100:]:
         row["capped"] = True
-    results = measure(write_run(rows, load={"pattern": "constant"}))
+    results = measure(write_run(rows, load={"pattern": "constant"}, window="fixed"))
     assert results["client"]["send_lag_ms"]["max"] == 0.0
     assert results["client"]["capped"] == 100
     (reason,) = results["verdict"]["reasons"]
@@ -121,6 +121,10 @@ def test_a_restarted_server_invalidates_the_run(write_run: WriteRun, ok_request:
         ({"clock_step_ns": 40_000_000}, "valid", ""),
         ({"workers_lost": ["worker 0 ended with code -9"]}, "invalid", "worker was lost"),
         ({"read_lag_p99_ms": 6.0}, "degraded", "read lag p99 was 6.0 ms"),
+        ({"loop_stall_p99_ms": 7.5, "loop_stalls": 12}, "degraded", "7.5 ms at p99 (12 stalls)"),
+        ({"worker_cpu_share": 0.97}, "degraded", "97% of a core, above 90%"),
+        ({"worker_cpu_share": 0.5, "loop_stall_p99_ms": None}, "valid", ""),
+        ({"reconnects": 2}, "degraded", "2 connections were made anew for 50 requests (4.0%)"),
         ({"shared_host": True, "client_cores": 2}, "degraded", "share 2 cores"),
         ({"shared_host": True, "client_cores": 64}, "valid", ""),
     ],
@@ -152,3 +156,17 @@ def test_thresholds_are_those_of_the_profile(
     rows = [*every_100_ms(ok_request, 90), *(failed_request(90 + i, 9000) for i in range(10))]
     found, _ = verdict(write_run(rows, validity={"error_budget": 0.2}))
     assert found == "degraded"
+
+
+@pytest.mark.parametrize(("extra", "status"), [(0.0, "valid"), (0.3, "degraded"), (2.0, "invalid")])
+def test_chunks_must_not_carry_more_tokens_than_usage_admits(
+    write_run: WriteRun, ok_request: Request, extra: float, status: str
+) -> None:
+    rows = every_100_ms(ok_request, 40)
+    chunks = [(i, 100 * i + 20 + 8 * k, 1.0) for i in range(40) for k in range(5)]
+    chunks[-10:] = [(owner, at, 1.0 + extra) for owner, at, _ in chunks[-10:]]
+    run = write_run(rows, chunks=chunks, load={"token_split": "continuous_usage"})
+    found, reasons = verdict(run)
+    assert found == status
+    if extra:
+        assert f"chunks carried {200 + 10 * extra:.0f} output tokens, usage says 200" in reasons

@@ -16,6 +16,8 @@ from runners.simulator.faults import with_fault
 from runners.simulator.process import Running
 from runners.simulator.scripts import Answer, Step, script
 from runners.simulator.settings import FAULTS, Behaviour, Fault, read_behaviour
+from runners.simulator.voice import Topic
+from runners.simulator.voices import VOICES
 from tests.simulator.raw_http import Answer as RawAnswer
 from tests.simulator.raw_http import ClosedEarly, RawClient, chat, truths
 
@@ -150,9 +152,8 @@ def test_slow_headers_hold_back_everything(simulator: Simulator) -> None:
 def steps(fault: Fault | None) -> list[Step]:
     """The script of a seven-token chat answer."""
     asked = read_asked(dict(chat(max_tokens=7)), "simulated", chat=True)
-    shape = wire.Shape(True, "chatcmpl-1", 0, "simulated")
-    usage = wire.Usage(asked.prompt_tokens, 0)
-    answer = Answer(asked, shape, usage, Behaviour(), fault, Random(0))
+    topic = Topic(asked, "simulated", "chatcmpl-1", 0, wire.Usage(asked.prompt_tokens, 0))
+    answer = Answer(asked, VOICES["chat"](topic), 0, Behaviour(), fault, Random(0))
     return list(with_fault(script(answer), answer))
 
 

@@ -1,0 +1,94 @@
+"""Understanding a complete response: what every dialect has in common."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from runners.load.answer import Answer
+from runners.load.dialects.dialect import Dialect, Json
+from runners.load.exchange import Exchange
+from runners.load.sse import events
+
+
+def read_answer(
+    dialect: Dialect, exchange: Exchange, stream: bool, keep_text: bool = False
+) -> Answer:
+    """Understand a complete response; a failure becomes the answer's error class."""
+    answer = Answer()
+    if exchange.status != 200:
+        _refused(exchange, answer)
+    elif exchange.encoding not in (None, "identity"):
+        answer.fail("malformed", f"the answer came {exchange.encoding}-encoded though not asked")
+    else:
+        try:
+            if stream:
+                dialect.read_events(_objects(exchange, answer), answer, keep_text)
+            else:
+                _read_whole(dialect, exchange, answer, keep_text)
+        # Whatever JSON a server sends, the worker lives on and the request has failed.
+        except (AttributeError, KeyError, TypeError) as error:
+            answer.fail("malformed", f"not of this API's form: {error}")
+        if answer.error is None:
+            _judge(answer, exchange)
+    answer.share_tokens()
+    return answer
+
+
+def error_message(body: bytes) -> str:
+    """The message of an error body in any of the forms servers use; else its beginning."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return " ".join(body[:300].decode("utf-8", "replace").split())
+    for key in ("error", "message", "detail"):
+        if isinstance(value, dict) and value.get(key):
+            value = value[key]
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _refused(exchange: Exchange, answer: Answer) -> None:
+    detail = error_message(b"".join(piece for _, piece in exchange.body))
+    if exchange.location:
+        detail = f"redirect to {exchange.location} is not followed"
+    answer.fail(f"http_{exchange.status}", detail)
+
+
+def _objects(exchange: Exchange, answer: Answer) -> Iterator[tuple[int, Json]]:
+    """(arrival, object) per event, up to the first that is none or tells of an error."""
+    for stamp, data in events(exchange.body):
+        if data == b"[DONE]":
+            answer.done = True
+            continue
+        event = _object(data, answer, "an event")
+        if event is None:
+            return
+        yield stamp, event
+
+
+def _read_whole(dialect: Dialect, exchange: Exchange, answer: Answer, keep_text: bool) -> None:
+    body = _object(b"".join(piece for _, piece in exchange.body), answer, "the answer")
+    if body is not None:
+        dialect.read_whole(body, exchange.end_ns or 0, answer, keep_text)
+
+
+def _object(data: bytes, answer: Answer, what: str) -> Json | None:
+    try:
+        value: Any = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        answer.fail("malformed", f"{what} is not JSON: {data[:120]!r}")
+        return None
+    if not isinstance(value, dict):
+        answer.fail("malformed", f"{what} is not an object: {data[:120]!r}")
+        return None
+    if value.get("error"):
+        answer.fail("stream_error", error_message(data))
+        return None
+    return value
+
+
+def _judge(answer: Answer, exchange: Exchange) -> None:
+    if not exchange.complete or not (answer.done or answer.finish_reason):
+        answer.fail("broken_stream", "the answer ended before its last event")
+    elif not answer.chunks:
+        answer.fail("empty", f"no content (finish reason {answer.finish_reason})")

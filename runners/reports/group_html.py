@@ -1,0 +1,100 @@
+"""report.html of a group: one file that opens offline, from group.json and its runs' results."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from runners.errors import UsageError
+from runners.reports.group_plots import curve_figures, repeat_figures
+from runners.reports.group_sections import (
+    about_text,
+    interval_legend,
+    labelled,
+    metric_rows,
+    run_rows,
+    verdict_text,
+)
+from runners.reports.run_facts import read_facts, without_secrets
+from runners.reports.wording import DASH
+from runners.rundir import RunDirectory
+
+_HERE = Path(__file__).parent
+_COLUMNS = (
+    "output_throughput_tok_s",
+    "ttft_ms.p50",
+    "ttft_ms.p95",
+    "tpot_ms.p50",
+    "goodput_fraction",
+)
+
+
+def write_group_report(group: RunDirectory) -> Path:
+    """Write a group's report.html and return its path.
+
+    Needs group.json (UsageError without it). Raises OutputError if it cannot be written.
+    """
+    summary = group.read_json("group.json")
+    if not isinstance(summary, Mapping):
+        raise UsageError(f"{group.path} has no group.json; name a group's directory")
+    return group.write_text("report.html", _page(group, summary))
+
+
+def _page(group: RunDirectory, summary: Mapping[str, Any]) -> str:
+    results = {
+        run["run"]: found
+        for run in summary["runs"]
+        if (found := RunDirectory(group / "runs" / run["run"]).read_json("results.json"))
+    }
+    finished = [(run, results[run["run"]]) for run in summary["runs"] if run["state"] == "finished"]
+    figures = (curve_figures if summary["curve"] else repeat_figures)(summary, finished)
+    status, counts = verdict_text(summary)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("group.html.j2").render(
+        summary=summary,
+        title=summary["profile"],
+        facts=_about(group, summary),
+        status=status,
+        counts=counts,
+        about=about_text(summary),
+        legend=interval_legend(summary),
+        figures=figures,
+        drawings=[{"name": each.name, "plot": each.plot} for each in figures if each.plot],
+        metrics=metric_rows(summary),
+        columns=[labelled(key) for key in _COLUMNS],
+        runs=run_rows(summary, results, _COLUMNS),
+        knee=(summary["conclusion"].get("knee") or {}).get("run"),
+        profile=_profile(group),
+        dash=DASH,
+        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
+        script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _about(group: RunDirectory, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What served and what was asked, as the first run tells it; its load is the group's first."""
+    run = RunDirectory(group / "runs" / summary["runs"][0]["run"]) if summary["runs"] else group
+    facts = read_facts(run, run.read_json("results.json") or {})
+    named = {
+        "Model": facts.model,
+        "Engine": facts.engine,
+        "Target": facts.target,
+        "First load" if summary["curve"] else "Load": facts.load,
+        "Workload": facts.workload,
+        "SLO": facts.slo,
+    }
+    return [(name, text) for name, text in named.items() if text]
+
+
+def _profile(group: RunDirectory) -> str:
+    """The profile that the rounds share; reports are passed on, so without credentials."""
+    data = without_secrets(dict(read_facts(group, {}).profile_data))
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True) if data else ""
