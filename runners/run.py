@@ -87,10 +87,12 @@ def _serve_and_drive(
     profile: Profile, directory: RunDirectory, options: TargetOptions, progress: Progress
 ) -> bool:
     """Returns whether a person stopped the load early."""
+    from runners.load.remote_client import refuse_what_cannot_drive
     from runners.load.schedule import make_schedule
     from runners.targets import open_endpoint
 
     # Planned first: a trace that cannot be read must not cost a deployment.
+    refuse_what_cannot_drive(profile.load)
     schedule = make_schedule(profile.load, profile.workload)
     with open_endpoint(profile, directory, progress, options) as endpoint:
         return drive_round(profile, schedule, endpoint, directory, progress)

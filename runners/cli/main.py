@@ -127,7 +127,7 @@ def cli(ctx: click.Context, /, **flags: Any) -> int:
 
         return resume(flags)
     loaded = _load(flags)
-    if any(flags[name] not in (None, False) for name in ("repeats", "until", "saturate")):
+    if flags["saturate"] or flags["repeats"] is not None or flags["until"] is not None:
         from runners.cli.groups import start
 
         return start(loaded, _target_options(flags), flags)

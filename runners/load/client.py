@@ -435,7 +435,7 @@ class Client:
         if failed == finished == limits.give_up_after:
             return f"the first {failed} requests all failed"
         if limits.failures is not None and failed >= limits.failures:
-            return f"{failed} requests failed, the count of load.stop_after_failures"
+            return f"{failed} failures spent a worker's part of load.stop_after_failures.count"
         share = limits.failure_share
         if share is not None and finished >= _SHARE_COUNTS_FROM and failed > share * finished:
             return f"{failed} of {finished} requests failed, above load.stop_after_failures.share"

@@ -114,6 +114,7 @@ class RemoteWorker:
     clock: Clock | None = None
     _failure: str | None = field(default=None, init=False)
     _gone: bool = field(default=False, init=False)
+    _leaving: bool = field(default=False, init=False)
     _ended: bool = field(default=False, init=False)
     _collected: bool = field(default=False, init=False)
 
@@ -154,7 +155,7 @@ class RemoteWorker:
 
     def follow(self) -> None:
         try:
-            while not (self._ended or self._collected):
+            while not self._collected and (self._leaving or not self._ended):
                 self._note(self._hear(None))
         except NotStored as error:
             self._lost(f"its records could not be written: {error}")
@@ -228,11 +229,11 @@ class RemoteWorker:
                 self.result["not_written"] += f" (on the load worker {self.address})"
         elif message.kind == "ended":
             self._ended = True
-            if self.result is None:
+            if self.result is None and not self._leaving:
                 code, words = message.integer("code"), message.text("said")
                 self._failure = f"ended with code {code}: {words}"
         elif message.kind == "leaving":
-            self._failure = message.text("reason")
+            self._leaving, self._failure = True, message.text("reason")
         elif message.kind == "collected":
             self._collected = True
 

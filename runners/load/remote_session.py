@@ -132,13 +132,13 @@ class _Session:
     def leave(self) -> None:
         """Stop at once, and give away what there is while there is time."""
         assert self.process.stdout is not None
+        self.link.send("leaving", reason="was told to end")
         if not self.ended:
             self.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + _DRAIN_S
         while not self.ended and (left := deadline - time.monotonic()) > 0:
             if select.select([self.process.stdout], [], [], left)[0]:
                 self._relay()
-        self.link.send("leaving", reason="was told to end")
         self._hand_over()
 
     def end_load(self, seconds: float) -> None:

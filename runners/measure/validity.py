@@ -66,6 +66,11 @@ def _worker_lost(evidence: Evidence) -> Iterator[Reason]:
         yield Reason("invalid", f"a load worker was lost: {lost}")
 
 
+def _stopped(evidence: Evidence) -> Iterator[Reason]:
+    if evidence.run.load.get("stopped"):
+        yield Reason("invalid", f"the load stopped early: {evidence.run.load['stopped']}")
+
+
 def _failed(evidence: Evidence) -> Iterator[Reason]:
     total = evidence.ok + evidence.failed
     if not evidence.failed:
@@ -219,6 +224,7 @@ def _shared_host(evidence: Evidence) -> Iterator[Reason]:
 SIGNALS = (
     _interrupted,
     _worker_lost,
+    _stopped,
     _failed,
     _samples,
     _restart,
