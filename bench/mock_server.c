@@ -32,11 +32,10 @@ enum { MAX_FD = 65536, READ_SIZE = 65536, HEADER = 5, BURST = 64 };
 
 typedef struct {
     int open, streaming, usage_each, watches_write, closes;
+    int next, tokens;
     char *in, *out;
     size_t in_len, in_cap, out_len, out_cap;
-    int64_t last_stamp, start, seq;
-    int next, tokens;
-    int64_t *log;
+    int64_t last_stamp, start, seq, *log;
 } Connection;
 
 typedef struct {
@@ -172,17 +171,20 @@ static void finish(int fd) {
 }
 
 static void send_whole(int fd) {
+    static char *all; /* kept for the next response that is asked alike */
+    static size_t length;
+    static int tokens = -1, usage_each;
     Connection *c = &connections[fd];
-    char *all = malloc(sizeof HEAD + (size_t)(c->tokens + 3) * EVENT_SIZE);
-    size_t length = sizeof HEAD - 1;
-    memcpy(all, HEAD, length);
-    int64_t now = clock_ns(CLOCK_MONOTONIC);
-    for (int index = 0; index <= c->tokens + 2; index++) {
-        length += event_bytes(all + length, index, c->tokens, c->usage_each);
-        if (c->log && index && index <= c->tokens) c->log[HEADER + c->log[4]++] = now;
+    if (c->tokens != tokens || c->usage_each != usage_each) {
+        tokens = c->tokens, usage_each = c->usage_each;
+        all = realloc(all, sizeof HEAD + (size_t)(tokens + 3) * EVENT_SIZE);
+        memcpy(all, HEAD, length = sizeof HEAD - 1);
+        for (int index = 0; index <= tokens + 2; index++)
+            length += event_bytes(all + length, index, tokens, usage_each);
     }
+    int64_t now = clock_ns(CLOCK_MONOTONIC);
+    for (int index = 0; c->log && index < tokens; index++) c->log[HEADER + c->log[4]++] = now;
     deliver(fd, all, length);
-    free(all);
     finish(fd);
 }
 
@@ -392,8 +394,7 @@ int main(int count, char **arguments) {
     int listener = listen_and_tell();
     watch(listener, EPOLL_CTL_ADD, EPOLLIN);
     serve(listener);
-    for (int fd = 0; fd < MAX_FD; fd++)
-        if (connections[fd].open) keep_log(&connections[fd]);
+    for (int fd = 0; fd < MAX_FD; fd++) keep_log(&connections[fd]);
     if (log_path) write_log();
     return 0;
 }

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +139,12 @@ def _write_chunks(path: Path, first: Any, gap: Any, chunks_each: int) -> None:
 
 @dataclass(frozen=True)
 class Rate:
-    """load_req_s: requests over the time from the first send to the last answer."""
+    """load_req_s: requests over the time from the first send to the last answer.
+    written_req_s: over the time until the command has ended, start-up taken off: answers are
+    understood when there is time for it, at the latest after the last."""
 
     load_req_s: float
+    written_req_s: float
     cpu_s: float
 
 
@@ -154,19 +157,16 @@ def second_worker(
     for _ in range(rounds):
         for count in counts:
             found[count].append(_rate(Work(requests, tokens, concurrency=256, workers=count)))
-    one = found[counts[0]]
     rows = []
     for count, runs in found.items():
-        ratios = [a.load_req_s / b.load_req_s for a, b in zip(runs, one, strict=True)]
-        rows.append(
-            (
-                f"{count} workers",
-                spread([each.load_req_s for each in runs], 0),
-                spread(ratios),
-                spread([each.cpu_s for each in runs], 1),
-            )
-        )
-    columns = ("256 streams, one send per response", "req/s", "× one worker", "CPU s")
+        cells = [f"{count} workers"]
+        for name in ("load_req_s", "written_req_s"):
+            rates = [getattr(each, name) for each in runs]
+            one = [getattr(each, name) for each in found[counts[0]]]
+            cells += [spread(rates, 0), spread([a / b for a, b in zip(rates, one, strict=True)])]
+        rows.append((*cells, spread([each.cpu_s for each in runs], 1)))
+    rates_of = ("req/s of load", "× one", "req/s to results", "× one")
+    columns = ("256 streams, one send per response", *rates_of, "CPU s")
     show(f"A second worker, {requests} requests × {tokens} tokens", columns, rows)
     return {"workers": [{"count": n, "runs": [vars(r) for r in runs]} for n, runs in found.items()]}
 
@@ -174,8 +174,12 @@ def second_worker(
 def _rate(work: Work) -> Rate:
     import pyarrow.parquet as pq
 
-    with trial(ours(), work, Timetable(whole=True), logged=False) as done:
+    timetable = Timetable(whole=True)
+    with trial(ours(), replace(work, requests=work.workers or 1), timetable, logged=False) as first:
+        start_s = first.metered.wall_s
+    with trial(ours(), work, timetable, logged=False) as done:
         path = run_directory(done.folder) / "requests.parquet"
         times = pq.read_table(path, columns=["sent_ns", "last_content_ns"]).to_pandas()
         span = times["last_content_ns"].max() - times["sent_ns"].min()
-        return Rate(len(times) / span * 1e9, done.metered.cpu_s)
+        count, metered = len(times), done.metered
+    return Rate(count / span * 1e9, count / (metered.wall_s - start_s), metered.cpu_s)

@@ -77,11 +77,16 @@ def show_plan(
 
 
 def _objects(profile: Profile) -> dict[str, Any]:
-    if profile.target != "kserve":
-        return {}
-    from runners.render import render
+    objects: dict[str, Any] = {}
+    if profile.target == "kserve":
+        from runners.render import render
 
-    return render(profile)
+        objects |= render(profile)
+    if profile.load.workers is not None and profile.load.workers.pods is not None:
+        from runners.render.load_workers import render_load_workers
+
+        objects |= render_load_workers(profile)
+    return objects
 
 
 def _steps(profile: Profile, options: TargetOptions) -> list[str]:

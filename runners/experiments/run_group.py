@@ -68,6 +68,8 @@ def _conducted(group: Group, progress: Progress) -> GroupOutcome:
         except BenchError as failure:
             codes.append(failure.exit_code)
             state, error = "failed", str(failure)
+            if group.finished():
+                error += f"; finish the group with: {resume_line(group.directory)}"
         except KeyboardInterrupt:
             state = "interrupted"
         if state == "interrupted":

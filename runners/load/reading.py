@@ -10,6 +10,13 @@ from runners.load.dialects.dialect import Dialect, Json
 from runners.load.exchange import Exchange
 from runners.load.sse import events
 
+_FACTS = (
+    ("prompt_tokens", int),
+    ("output_tokens", int),
+    ("cached_tokens", int),
+    ("finish_reason", str),
+)
+
 
 def read_answer(
     dialect: Dialect, exchange: Exchange, stream: bool, keep_text: bool = False
@@ -29,6 +36,7 @@ def read_answer(
         # Whatever JSON a server sends, the worker lives on and the request has failed.
         except (AttributeError, KeyError, TypeError) as error:
             answer.fail("malformed", f"not of this API's form: {error}")
+        _check_types(answer)
         if answer.error is None:
             _judge(answer, exchange)
     answer.share_tokens()
@@ -85,6 +93,15 @@ def _object(data: bytes, answer: Answer, what: str) -> Json | None:
         answer.fail("stream_error", error_message(data))
         return None
     return value
+
+
+def _check_types(answer: Answer) -> None:
+    """Facts that readers took over as the server gave them."""
+    for name, kind in _FACTS:
+        value = getattr(answer, name)
+        if value is not None and type(value) is not kind:
+            setattr(answer, name, None)
+            answer.fail("malformed", f"not of this API's form: {name} is {value!r}")
 
 
 def _judge(answer: Answer, exchange: Exchange) -> None:

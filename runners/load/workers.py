@@ -122,7 +122,10 @@ def _wait_for_all(workers: Sequence[Worker], progress: Callable[[Sent], None]) -
             return interrupted
         ended = [worker for worker, reader in pairs if not reader.is_alive()]
         # One that gave up leaves the others with less load than was planned, as a lost one does.
-        lost = any(worker.result is None or worker.result["stopped"] for worker in ended)
+        lost = any(
+            worker.result is None or worker.result["stopped"] or worker.why_lost()
+            for worker in ended
+        )
         try:
             if lost and deadline is None:
                 deadline = _stop(running)

@@ -1,6 +1,6 @@
 """report.html of a group: one file that opens offline, from group.json and its runs' results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from runners.reports.group_sections import (
     labelled,
     metric_rows,
     run_rows,
+    stat_in,
     verdict_text,
 )
 from runners.reports.run_facts import read_facts, without_secrets
@@ -50,6 +51,7 @@ def _page(group: RunDirectory, summary: Mapping[str, Any]) -> str:
         for run in summary["runs"]
         if (found := RunDirectory(group / "runs" / run["run"]).read_json("results.json"))
     }
+    columns = [key for key in _COLUMNS if _is_known(key, results.values())]
     finished = [(run, results[run["run"]]) for run in summary["runs"] if run["state"] == "finished"]
     figures = (curve_figures if summary["curve"] else repeat_figures)(summary, finished)
     status, counts = verdict_text(summary)
@@ -68,8 +70,8 @@ def _page(group: RunDirectory, summary: Mapping[str, Any]) -> str:
         figures=figures,
         drawings=[{"name": each.name, "plot": each.plot} for each in figures if each.plot],
         metrics=metric_rows(summary),
-        columns=[labelled(key) for key in _COLUMNS],
-        runs=run_rows(summary, results, _COLUMNS),
+        columns=[labelled(key) for key in columns],
+        runs=run_rows(summary, results, columns),
         knee=(summary["conclusion"].get("knee") or {}).get("run"),
         profile=_profile(group),
         dash=DASH,
@@ -92,6 +94,10 @@ def _about(group: RunDirectory, summary: Mapping[str, Any]) -> list[tuple[str, s
         "SLO": facts.slo,
     }
     return [(name, text) for name, text in named.items() if text]
+
+
+def _is_known(key: str, results: Iterable[Mapping[str, Any]]) -> bool:
+    return any(stat_in(of, key).value is not None for of in results)
 
 
 def _profile(group: RunDirectory) -> str:

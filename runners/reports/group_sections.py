@@ -153,7 +153,7 @@ def about_text(summary: Mapping[str, Any]) -> str:
     seeds = summary["seeds"]
     starts = {run["start"] for run in summary["runs"]}
     times = "one start" if len(starts) == 1 else f"{len(starts)} starts"
-    return f"{times} of the server; seeds {seeds['rule']} from {seeds['base']}: {seeds['prompts']}"
+    return f"{times} of the server; seed {seeds['base']} + round - 1: {seeds['prompts']}"
 
 
 def interval_legend(summary: Mapping[str, Any]) -> str:

@@ -227,7 +227,27 @@ def _understood(api: str, data: bytes, cuts: list[int]) -> tuple[object, ...]:
             st.lists(inner, max_size=3)
             | st.dictionaries(
                 st.sampled_from(
-                    ["choices", "delta", "usage", "token", "details", "text_output", "logprobs"]
+                    [
+                        "choices",
+                        "delta",
+                        "message",
+                        "content",
+                        "text",
+                        "usage",
+                        "completion_tokens",
+                        "prompt_tokens",
+                        "token",
+                        "details",
+                        "generated_text",
+                        "generated_tokens",
+                        "text_output",
+                        "num_output_tokens",
+                        "num_input_tokens",
+                        "logprobs",
+                        "finish_reason",
+                        "special",
+                        "error",
+                    ]
                 ),
                 inner,
                 max_size=4,
@@ -240,9 +260,10 @@ def test_strange_json_fails_the_request_and_never_the_worker(api: str, event: ob
     data = json.dumps(event).encode()
     exchange = Exchange(0, 0, 8, False, 0, status=200, complete=True, end_ns=2)
     exchange.body.append((1, data))
-    read_answer(DIALECTS[api], exchange, stream=False)
-    exchange.body[0] = (1, b"data: " + data + b"\n\n")
-    read_answer(DIALECTS[api], exchange, stream=True)
+    for stream, body in ((False, data), (True, b"data: " + data + b"\n\n")):
+        exchange.body[0] = (1, body)
+        answer = read_answer(DIALECTS[api], exchange, stream=stream)
+        assert answer.output_tokens is None or isinstance(answer.output_tokens, int)
 
 
 # What is asked

@@ -225,7 +225,7 @@ def test_a_lost_worker_stops_the_others_and_what_was_measured_is_kept(
     kept = [worker for worker, error in zip(records["worker"], records["error"], strict=True)
             if error is None]  # fmt: skip
     assert kept.count(0) > 5
-    assert len(kept) < 3000
+    assert len(kept) < 1500  # the first worker did not go on alone
     if (sent, to) != (signal.SIGKILL, "machine"):  # whose records died with it
         assert kept.count(1) > 5
     wait_until(lambda: not (workers_running(two[0].folder) + workers_running(two[1].folder)))
@@ -251,8 +251,9 @@ def test_when_the_coordinator_is_killed_the_workers_stop_and_wait_for_the_next(
     server = simulator(ttft_ms=5, itl_ms=1)
     command = [sys.executable, "-m", "runners.cli", "--profile", "cpu-smoke"]
     command += ["--url", server.base_url, "--rate", "50", "--duration", "300", "--quiet"]
-    addresses = ", ".join(each.address for each in two)
-    command += ["--set", f"load.workers={{addresses: ['{addresses}']}}".replace(", ", "', '")]
+    command += ["--set", "model.name=simulated"]
+    addresses = [each.address for each in two]
+    command += ["--set", f"load.workers={{addresses: {addresses}}}"]
     coordinator = subprocess.Popen([*command, "--out", str(tmp_path / "out")], cwd=ROOT)
     try:
         wait_until(lambda: all(_has_records(each.folder) for each in two))
@@ -297,11 +298,20 @@ def test_an_address_where_nobody_waits(run: RunDirectory) -> None:
         drive_one(profile([address]), "http://127.0.0.1:9", run)
 
 
-def test_what_is_no_worker_is_not_driven(run: RunDirectory, simulator: StartSimulator) -> None:
-    server = simulator()
-    address = server.base_url.removeprefix("http://")
-    with pytest.raises(TargetError, match=address):
-        drive_one(profile([address]), server.base_url, run)
+def test_what_is_no_worker_is_not_driven(run: RunDirectory) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                sock.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(TargetError, match=f"{address}: it does not speak the language"):
+            drive_one(profile([address]), "http://127.0.0.1:9", run)
+        thread.join()
 
 
 def test_pods_are_refused_before_anything_is_started(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ NAMES = EngineNames(
         "prompt_tokens": ("tgi_request_input_length_sum",),
         "generation_tokens": ("tgi_request_generated_tokens_sum",),
     },
-    labelled={"request_failure": Labelled(("tgi_request_failure",), "err")},
+    labelled={
+        "request_failure": Labelled(("tgi_request_failure", "tgi_request_failure_total"), "err")
+    },
     gauges={
         "running": Gauge(("tgi_batch_current_size",), "sum"),
         "waiting": Gauge(("tgi_queue_size",), "sum"),
