@@ -33,7 +33,9 @@ while True:
 @dataclass(frozen=True)
 class Errors:
     """Client minus server, in ms: differences of quantiles, and per request where the
-    client's records can be joined with the log. late_p99: the server's own lateness."""
+    client's records can be joined with the log: how far outside of what the log allows, which
+    is from the instant before the first send to the one after. late_p99: how late the server
+    read its requests."""
 
     requests: int
     ttft_p50: float
@@ -51,7 +53,8 @@ def errors_of(seen: Seen, truth: Truth, each: Floats | None = None) -> Errors:
     """`each`: the client's TTFT in the order of sending, to be joined with the log."""
     joined = None
     if each is not None and len(each) == len(truth.ttft_ms):
-        joined = np.abs(each - truth.ttft_ms)
+        last = np.array([sent[0] for sent in truth.sent]) - truth.arrival
+        joined = np.maximum(np.maximum(truth.ttft_ms - each, each - last / 1e6), 0.0)
     gaps = seen.gap_ms
     return Errors(
         len(seen.ttft_ms),

@@ -38,13 +38,15 @@ class Truth:
 
     request_id: of the header x-request-id, -1 without one. arrival: the kernel's stamp of
     the segment that completed the request. read: when the server had it. sends: per request
-    the instants right before each content chunk's send().
+    the instants right before each content chunk's send(); sent: right after. The kernel had
+    the chunk in between, which is long when the server was interrupted there.
     """
 
     request_id: Ints
     arrival: Ints
     read: Ints
     sends: tuple[Ints, ...]
+    sent: tuple[Ints, ...]
 
     @property
     def ttft_ms(self) -> Floats:
@@ -70,18 +72,19 @@ class Truth:
 def read_log(path: Path) -> Truth:
     """Requests with at least one content chunk sent, earliest arrival first."""
     numbers = np.fromfile(path, dtype=np.int64)
-    heads, sends, at = [], [], 0
+    heads, pairs, at = [], [], 0
     while at < len(numbers):
         head = numbers[at : at + _HEADER]
-        end = at + _HEADER + int(head[4])
+        end = at + _HEADER + 2 * int(head[4])
         if head[4]:
             heads.append(head)
-            sends.append(numbers[at + _HEADER : end])
+            pairs.append(numbers[at + _HEADER : end].reshape(-1, 2))
         at = end
     table = np.array(heads, dtype=np.int64).reshape(-1, _HEADER)
     order = np.argsort(table[:, 1], kind="stable")
     table = table[order]
-    return Truth(table[:, 0], table[:, 1], table[:, 2], tuple(sends[i] for i in order))
+    sends, sent = (tuple(pairs[i][:, side] for i in order) for side in (0, 1))
+    return Truth(table[:, 0], table[:, 1], table[:, 2], sends, sent)
 
 
 @contextmanager

@@ -9,8 +9,8 @@
  * --whole sends a response in one piece instead, for the rate of clients alone.
  *
  * At SIGTERM the log is written: int64 numbers, per streamed request
- *   x-request-id or -1, arrival (kernel stamp), fully read, role chunk sent, n, n send times
- * all CLOCK_MONOTONIC ns, each send time taken right before its send().
+ *   x-request-id or -1, arrival (kernel stamp), fully read, role chunk sent, n, n times two
+ * all CLOCK_MONOTONIC ns; the two are the instants right before and right after a send().
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -146,16 +146,11 @@ static void deliver(int fd, const char *data, size_t length) {
 static void deliver_rest(int fd) {
     Connection *c = &connections[fd];
     ssize_t sent = send(fd, c->out, c->out_len, MSG_NOSIGNAL);
-    if (sent > 0) {
-        memmove(c->out, c->out + sent, c->out_len - sent);
-        c->out_len -= sent;
-    }
+    if (sent > 0) memmove(c->out, c->out + sent, c->out_len -= sent);
     if (c->out_len) return;
     watch(fd, EPOLL_CTL_MOD, EPOLLIN);
     c->watches_write = 0;
 }
-
-/* -- streams ----------------------------------------------------------------------------- */
 
 static int64_t due_of(const Connection *c, int index, int64_t now) {
     if (!ttft_ns && !itl_ns) return now;
@@ -168,6 +163,13 @@ static void finish(int fd) {
     c->streaming = 0;
     keep_log(c);
     if (c->closes) drop(fd);
+}
+
+static void log_send(Connection *c, int64_t before) {
+    if (!c->log) return;
+    int64_t *pair = c->log + HEADER + 2 * c->log[4]++;
+    pair[0] = before;
+    pair[1] = clock_ns(CLOCK_MONOTONIC);
 }
 
 static void send_whole(int fd) {
@@ -183,8 +185,8 @@ static void send_whole(int fd) {
             length += event_bytes(all + length, index, tokens, usage_each);
     }
     int64_t now = clock_ns(CLOCK_MONOTONIC);
-    for (int index = 0; c->log && index < tokens; index++) c->log[HEADER + c->log[4]++] = now;
     deliver(fd, all, length);
+    for (int index = 0; index < tokens; index++) log_send(c, now);
     finish(fd);
 }
 
@@ -200,15 +202,13 @@ static void send_due(Due due) {
     if (!c->next) deliver(due.fd, HEAD, sizeof HEAD - 1);
     int64_t now = clock_ns(CLOCK_MONOTONIC);
     if (c->log && !c->next) c->log[3] = now;
-    if (c->log && c->next && c->next <= c->tokens) c->log[HEADER + c->log[4]++] = now;
     deliver(due.fd, bytes, length);
+    if (c->next && c->next <= c->tokens) log_send(c, now);
     if (c->next++ == c->tokens + 2)
         finish(due.fd);
     else
         schedule(due.fd, due_of(c, c->next, now));
 }
-
-/* -- requests -------------------------------------------------------------------------- */
 
 static void answer(int fd, const char *status, const char *body) {
     char bytes[2 * EVENT_SIZE];
@@ -228,7 +228,7 @@ static void begin_stream(int fd, const char *head, const char *body, int64_t arr
     c->usage_each = strstr(body, "\"continuous_usage_stats\":true") != NULL;
     c->start = clock_ns(CLOCK_MONOTONIC);
     if (log_path) {
-        c->log = calloc(HEADER + tokens, sizeof *c->log);
+        c->log = calloc(HEADER + 2 * tokens, sizeof *c->log);
         c->log[0] = number_after(head, "\r\nx-request-id:", -1);
         c->log[1] = arrival;
         c->log[2] = c->start;
@@ -316,8 +316,6 @@ static void accept_all(int listener) {
     }
 }
 
-/* -- the loop -------------------------------------------------------------------------- */
-
 static int listen_and_tell(void) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -368,7 +366,7 @@ static void write_log(void) {
         exit(1);
     }
     for (size_t i = 0; i < logs_len; i++)
-        fwrite(logs[i], sizeof **logs, HEADER + (size_t)logs[i][4], file);
+        fwrite(logs[i], sizeof **logs, HEADER + 2 * (size_t)logs[i][4], file);
     fclose(file);
 }
 

@@ -92,7 +92,7 @@ def _serve_and_drive(
     from runners.targets import open_endpoint
 
     # Planned first: a trace that cannot be read must not cost a deployment.
-    refuse_what_cannot_drive(profile.load)
+    refuse_what_cannot_drive(profile)
     schedule = make_schedule(profile.load, profile.workload)
     with open_endpoint(profile, directory, progress, options) as endpoint:
         return drive_round(profile, schedule, endpoint, directory, progress)

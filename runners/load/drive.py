@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from runners.errors import OutputError, UsageError
+from runners.errors import OutputError
 from runners.load.client import Limits
 from runners.load.clock import wall_offset_ns
 from runners.load.records import write_records
@@ -57,7 +57,7 @@ def drive(
     say interrupted. Raises OutputError when the run directory cannot be written, and
     TargetError when a worker could not start.
     """
-    addresses = _addresses(profile.load, endpoint)
+    addresses = _addresses(profile, endpoint)
     plan = pace(profile.load)
     peak = schedule.busiest_second()
     count = worker_count(_asked(profile.load), plan, peak)
@@ -96,26 +96,21 @@ def drive(
     return Driven(finished.t0_ns, facts)
 
 
-def _addresses(load: Load, endpoint: Endpoint) -> list[str]:
+def _addresses(profile: Profile, endpoint: Endpoint) -> list[str]:
     """Where workers on other machines wait; empty for processes on this one."""
-    refuse_what_cannot_drive(load)
-    addresses = load.workers.addresses if load.workers else None
+    refuse_what_cannot_drive(profile)
+    workers = profile.load.workers
+    addresses = workers.addresses if workers else None
     refuse_hidden_server(endpoint.base_url, addresses or [])
     return addresses or []
 
 
 def _asked(load: Load) -> int | None:
-    """How many workers the profile names; None leaves it to us. Raises UsageError."""
+    """How many workers the profile names; None leaves it to us."""
     workers = load.workers
-    if workers is None or workers.addresses is None:
-        return None if workers is None else workers.processes or workers.pods
-    count = len(workers.addresses)
-    if load.concurrency is not None and load.concurrency < count:
-        raise UsageError(
-            f"load.workers.addresses: {count} workers cannot share load.concurrency "
-            f"{load.concurrency}; give each at least one request in flight"
-        )
-    return count
+    if workers is None:
+        return None
+    return workers.processes or len(workers.addresses or ())
 
 
 def _of_machines(finished: Finished) -> dict[str, Any]:

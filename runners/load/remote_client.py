@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runners.errors import OutputError, TargetError, UsageError
-from runners.load.remote_clock import Clock, Exchange, Offset, estimate, tell_in_our_clock
+from runners.load.remote_clock import Clock, Offset, Ping, estimate, tell_in_our_clock
 from runners.load.remote_orders import records, to_wire
 from runners.load.remote_wire import (
     Gone,
@@ -24,7 +24,7 @@ from runners.load.remote_wire import (
 )
 from runners.load.worker import Spec
 from runners.load.workers import NOTHING_SENT, Sent, Worker
-from runners.profiles.load_section import Load
+from runners.profiles.model import Profile
 from runners.rundir import writing
 
 _CONNECT_S = 10.0
@@ -34,18 +34,30 @@ _PINGS = 24
 _LEAD_NS = 100_000_000
 
 
-def refuse_what_cannot_drive(load: Load) -> None:
+def refuse_what_cannot_drive(profile: Profile) -> None:
     """Say before anything is deployed what the workers of a profile lack. Raises UsageError."""
-    workers = load.workers
-    if workers is None or workers.processes is not None:
+    load = profile.load
+    if load.workers is None or load.workers.processes is not None:
         return
-    if workers.pods is not None:
+    if load.workers.addresses is None:
         raise UsageError(
             "load.workers.pods: this version renders such workers (--dry-run) and does not deploy "
             "them; start the workers yourself and name them in load.workers.addresses"
         )
+    count = len(load.workers.addresses)
+    if load.concurrency is not None and load.concurrency < count:
+        raise UsageError(
+            f"load.workers.addresses: {count} workers cannot share load.concurrency "
+            f"{load.concurrency}; give each at least one request in flight"
+        )
+    if profile.target in ("local", "simulator"):
+        refuse_hidden_server("http://localhost", load.workers.addresses)
+    _token()
+
+
+def _token() -> str:
     try:
-        token_from_environment()
+        return token_from_environment()
     except Refused as refusal:
         raise UsageError(f"load.workers.addresses: {refusal}") from None
 
@@ -56,8 +68,8 @@ def refuse_hidden_server(base_url: str, addresses: Sequence[str]) -> None:
     away = [address for address in addresses if not _is_loopback(split_address(address)[0])]
     if _is_loopback(host) and away:
         raise UsageError(
-            f"load.workers.addresses: {away[0]} is another machine and cannot reach {base_url}; "
-            "give a URL that it can reach with --url"
+            f"load.workers.addresses: {away[0]} is another machine and cannot reach a server "
+            f"at {base_url}; give a URL that it can reach with --url"
         )
 
 
@@ -73,10 +85,7 @@ def remote_workers(
 
     Raises UsageError without a token, TargetError for a worker that cannot be had.
     """
-    try:
-        token = token_from_environment()
-    except Refused as refusal:
-        raise UsageError(f"load.workers.addresses: {refusal}") from None
+    token = _token()
     with ExitStack() as stack:
         workers: list[Worker] = []
         for spec, address in zip(specs, addresses, strict=True):
@@ -240,13 +249,13 @@ class RemoteWorker:
     def _measure_clock(self) -> Offset:
         return estimate([self._ping() for _ in range(_PINGS)])
 
-    def _ping(self) -> Exchange:
+    def _ping(self) -> Ping:
         sent_ns = time.monotonic_ns()
         self.link.send("ping")
         pong = self._hear(_ANSWER_S)
         if pong.kind != "pong":
             raise Refused(f"it said {pong.kind[:40]} to a ping")
-        return Exchange(sent_ns, pong.integer("received"), pong.integer("replied"), pong.at_ns)
+        return Ping(sent_ns, pong.integer("received"), pong.integer("replied"), pong.at_ns)
 
     def _places(self) -> Mapping[str, Path]:
         log = self.logs / f"load-worker-{self.index}.log"

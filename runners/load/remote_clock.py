@@ -21,8 +21,8 @@ _CHUNK_ARRIVAL = CHUNK_COLUMNS.index("arrival_ns")
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """One ping: sent and returned in our clock, received and replied in the other one."""
+class Ping:
+    """One exchange: sent and returned in our clock, received and replied in the other one."""
 
     sent_ns: int
     received_ns: int
@@ -45,12 +45,12 @@ class Offset:
     at_ns: int
 
 
-def estimate(exchanges: Iterable[Exchange]) -> Offset:
-    """The offset by the exchange with the least round trip (Cristian, Mills: RFC 5905 §8).
+def estimate(pings: Iterable[Ping]) -> Offset:
+    """The offset by the ping with the least round trip (Cristian, Mills: RFC 5905 §8).
 
     However the delay was shared between the two ways, the error is at most half of it.
     """
-    best = min(exchanges, key=lambda exchange: exchange.rtt_ns)
+    best = min(pings, key=lambda ping: ping.rtt_ns)
     ahead = (best.received_ns - best.sent_ns) + (best.replied_ns - best.returned_ns)
     return Offset(
         offset_ns=round(ahead / 2),

@@ -115,25 +115,25 @@ def _wait_for_all(workers: Sequence[Worker], progress: Callable[[Sent], None]) -
     readers = [threading.Thread(target=worker.follow, daemon=True) for worker in workers]
     for reader in readers:
         reader.start()
+    running = pairs = list(zip(workers, readers, strict=True))
     while True:
-        pairs = list(zip(workers, readers, strict=True))
-        running = [(worker, reader) for worker, reader in pairs if reader.is_alive()]
-        if not running or (deadline is not None and time.monotonic() > deadline):
-            return interrupted
-        ended = [worker for worker, reader in pairs if not reader.is_alive()]
-        # One that gave up leaves the others with less load than was planned, as a lost one does.
-        lost = any(
-            worker.result is None or worker.result["stopped"] or worker.why_lost()
-            for worker in ended
-        )
         try:
-            if lost and deadline is None:
+            running = [(worker, reader) for worker, reader in pairs if reader.is_alive()]
+            if not running or (deadline is not None and time.monotonic() > deadline):
+                return interrupted
+            ended = [worker for worker, reader in pairs if not reader.is_alive()]
+            if deadline is None and any(map(_fell_short, ended)):
                 deadline = _stop(running)
             running[0][1].join(0.2)
             progress(_total(workers))
         except KeyboardInterrupt:
             interrupted = True
             deadline = _stop(running)
+
+
+def _fell_short(worker: Worker) -> bool:
+    """Lost or given up: either leaves the others with less load than was planned."""
+    return worker.result is None or bool(worker.result["stopped"]) or worker.why_lost() is not None
 
 
 def _stop(running: Sequence[tuple[Worker, threading.Thread]]) -> float:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from runners.load.dialects import DIALECTS
+from runners.errors import UsageError
+from runners.load.dialects import DIALECTS, Question
 from runners.profiles.load_section import Load
 from runners.profiles.section import Positive, PositiveFloat, Section
 
@@ -199,6 +200,15 @@ class Workload(Section):
     def prompts_for_kind(self) -> "Workload":
         if (self.kind == "prompts") != bool(self.prompts):
             raise ValueError("kind prompts and the list `prompts` go together")
+        return self
+
+    @model_validator(mode="after")
+    def the_api_can_do_it(self) -> "Workload":
+        question = Question("", "", 1, stream=self.stream, ignore_eos=self.ignore_eos)
+        try:
+            DIALECTS[self.api].body(question)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
         return self
 
 

@@ -38,13 +38,14 @@ def test_poisson_arrivals_have_dispersion_one_and_pairs_have_two() -> None:
 def test_errors_are_client_minus_server_and_joined_where_each_request_is_known() -> None:
     arrival = np.arange(4) * 1_000_000_000
     sends = tuple(np.array([50, 60, 70]) * 1_000_000 + start for start in arrival)
-    truth = Truth(np.full(4, -1), arrival, arrival, sends)
+    sent = tuple(each + 500_000 for each in sends)
+    truth = Truth(np.full(4, -1), arrival, arrival, sends, sent)
     seen = Seen(np.array([50.0, 51.0, 52.0, 53.0]), np.full(4, 10.5), None)
     errors = errors_of(seen, truth, seen.ttft_ms)
     assert errors.ttft_p50 == 1.5
     assert errors.tpot_p50 == 0.5
     assert errors.gap_p50 is None
-    assert errors.ttft_each_p50 == 1.5
+    assert errors.ttft_each_p50 == 1.0  # of 0, 0.5, 1.5 and 2.5 beyond the send's end
     assert errors_of(seen, truth, seen.ttft_ms[:3]).ttft_each_p50 is None
 
 

@@ -64,12 +64,15 @@ def test_the_log_has_every_send_in_its_order_and_never_before_it_was_due(tmp_pat
     for read, sends in zip(truth.read, truth.sends, strict=True):
         due = read + 4_000_000 + 2_000_000 * np.arange(len(sends))
         assert (sends >= due).all()
+    assert all(
+        (after > before).all() for before, after in zip(truth.sends, truth.sent, strict=True)
+    )
 
 
 def test_figures_of_the_log_come_from_the_kernels_stamp_of_the_request(tmp_path: Path) -> None:
     sends = (np.array([1_050_000_000, 1_060_000_000, 1_080_000_000]),)
     one = np.array([1_000_000_000])
-    truth = Truth(np.array([-1]), one, one + 7_000_000, sends)
+    truth = Truth(np.array([-1]), one, one + 7_000_000, sends, sends)
     assert truth.ttft_ms.tolist() == [50.0]
     assert truth.tpot_ms.tolist() == [15.0]
     assert truth.gap_ms.tolist() == [10.0, 20.0]

@@ -84,11 +84,12 @@ def drive_one(
     run: RunDirectory,
     progress: Callable[[Sent], None] = lambda sent: None,
     api_key_env: str | None = None,
+    ca_cert: Path | None = None,
 ) -> dict[str, Any]:
     """Drive the profile; returns the facts of the load."""
     schedule = make_schedule(wanted.load, wanted.workload)
     prompts = make_prompts(wanted.workload, len(schedule), wanted.load.seed, None)
-    endpoint = Endpoint(base_url, "simulated", "url", api_key_env=api_key_env)
+    endpoint = Endpoint(base_url, "simulated", "url", api_key_env=api_key_env, ca_cert=ca_cert)
     return drive(wanted, schedule, prompts, endpoint, run, progress).facts
 
 

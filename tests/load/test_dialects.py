@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from runners.errors import UsageError
 from runners.load.answer import Answer
@@ -278,8 +279,10 @@ def test_tgi_is_greedy_without_a_temperature_which_it_would_reject() -> None:
 
 @pytest.mark.parametrize("api", ["tgi", "oip"])
 def test_what_an_api_cannot_do_is_refused_with_the_way_out(api: str) -> None:
-    with pytest.raises(UsageError, match=r"workload\.ignore_eos: .* set it to\s+false"):
-        request_body(Workload(api=api, ignore_eos=True), "m", "hi", continuous_usage=False)
+    with pytest.raises(UsageError, match=r"ignore_eos: .* set it to false"):
+        DIALECTS[api].body(Question("m", "hi", 5, ignore_eos=True))
+    with pytest.raises(ValidationError, match=r"ignore_eos: .* set it to false"):
+        Workload(api=api, ignore_eos=True)
 
 
 def test_triton_always_makes_as_many_tokens_where_asked() -> None:

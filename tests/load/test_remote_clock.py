@@ -4,20 +4,26 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.load.remote_clock import Clock, Exchange, Offset, estimate, tell_in_our_clock
+from runners.load.client import Limits
+from runners.load.exchange import Exchange
+from runners.load.records import write_records
+from runners.load.remote_clock import Clock, Offset, Ping, estimate, tell_in_our_clock
+from runners.load.worker import Records, Spec
+from runners.rundir import RunDirectory
 
 MS = 1_000_000
 delays = st.integers(min_value=0, max_value=200 * MS)
 
 
-def exchange(sent: int, there: int, inside: int, back: int, offset: int) -> Exchange:
+def ping(sent: int, there: int, inside: int, back: int, offset: int) -> Ping:
     """A ping over ways of these lengths to a clock that is ahead by `offset`."""
     received = sent + there + offset
     replied = received + inside
-    return Exchange(sent, received, replied, replied - offset + back)
+    return Ping(sent, received, replied, replied - offset + back)
 
 
 @given(
@@ -27,16 +33,16 @@ def exchange(sent: int, there: int, inside: int, back: int, offset: int) -> Exch
 def test_the_truth_is_within_the_uncertainty_however_the_delay_is_shared(
     offset: int, ways: list[tuple[int, int, int]]
 ) -> None:
-    exchanges = [exchange(k * MS, *way, offset) for k, way in enumerate(ways)]
-    found = estimate(exchanges)
+    pings = [ping(k * MS, *way, offset) for k, way in enumerate(ways)]
+    found = estimate(pings)
     assert abs(found.offset_ns - offset) <= found.uncertainty_ns
     assert found.rtt_ns == min(there + back for there, _, back in ways)
 
 
 def test_one_quiet_exchange_among_congested_ones_decides() -> None:
     offset = 3_600_000 * MS
-    congested = [exchange(k * MS, 80 * MS, MS, 2 * MS, offset) for k in range(20)]
-    quiet = exchange(500 * MS, 120_000, 40 * MS, 100_000, offset)
+    congested = [ping(k * MS, 80 * MS, MS, 2 * MS, offset) for k in range(20)]
+    quiet = ping(500 * MS, 120_000, 40 * MS, 100_000, offset)
     found = estimate([*congested[:10], quiet, *congested[10:]])
     assert abs(found.offset_ns - offset) == 10_000
     assert found.uncertainty_ns < 0.2 * MS
@@ -85,3 +91,37 @@ def test_a_row_that_a_kill_cut_short_is_carried_along(tmp_path: Path) -> None:
     write(tmp_path)
     tell_in_our_clock(tmp_path, 1, clock(20 * MS), t0_ns=10_000 * MS)
     assert (tmp_path / "requests-1.jsonl").read_bytes().splitlines()[1] == b'[3, 1, "cut sh'
+
+
+def test_every_time_of_a_real_record_is_translated_and_nothing_else(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    before = merged(run, tmp_path / "a", None)
+    after = merged(run, tmp_path / "b", clock(20 * MS))
+    for name, (was,) in before.items():
+        (now,) = after[name]
+        if name in ("intended_ns", "sent_ns", "end_ns"):
+            assert now == was - round(20 * MS * (1_000 * MS + was) / (10_000 * MS)), name
+        else:
+            assert now == was, name
+
+
+def merged(run: RunDirectory, folder: Path, translated: Clock | None) -> dict[str, list[int]]:
+    """A failed request as the worker writes it and as requests.parquet has it."""
+    folder.mkdir()
+    limits = Limits(1, 1, None, None, 1, 1)
+    spec = Spec(
+        base_url="http://a", api="chat", path="/", bodies="", schedule="", output=str(folder),
+        index=1, count=2, limits=limits, connect_ahead=0, stream=True, keep_responses=False,
+        api_key_env=None, ca_cert=None,
+    )  # fmt: skip
+    failed = Exchange(3, 2, 64, False, 1_000 * MS)
+    failed.sent_ns = 2_000 * MS
+    failed.fail("timeout", "no byte", 8_000 * MS)
+    records = Records(spec)
+    records.add(failed)
+    records.close()
+    if translated is not None:
+        tell_in_our_clock(folder, 1, translated, t0_ns=10_000 * MS)
+    write_records([folder], run, keep_responses=False)
+    columns: dict[str, list[int]] = pq.read_table(run / "requests.parquet").to_pydict()
+    return columns

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -13,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from runners.errors import TargetError, UsageError
+from runners.load.remote_client import refuse_what_cannot_drive
 from runners.load.remote_wire import TOKEN_ENV, Link, Refused, introduce, split_address
 from runners.load.workers import Sent
-from runners.profiles.load_section import Load
 from runners.rundir import RunDirectory
 from runners.simulator.process import Running
 from tests.load.remote_crew import (
@@ -28,6 +29,7 @@ from tests.load.remote_crew import (
     table,
     workers_running,
 )
+from tests.load.scripted_server import Conversation, serve
 
 StartSimulator = Callable[..., Running]
 
@@ -83,6 +85,25 @@ def test_a_worker_serves_one_coordinator_after_the_other(
     for _ in range(2):
         assert drive_one(wanted, server.base_url, run)["workers_lost"] == []
         assert len(table(run, "requests.parquet")["request_id"]) == 12
+
+
+def test_a_certificate_to_trust_is_sent_along(
+    run: RunDirectory, two: list[Listening], certificate: tuple[Path, Path]
+) -> None:
+    events = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}}]}\n\ndata: [DONE]\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: %d\r\n\r\n"
+
+    def play(conversation: Conversation) -> None:
+        while conversation.request():
+            conversation.send(head % len(events) + events)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    wanted = profile([each.address for each in two], rate=None, concurrency=2, requests=8)
+    with serve(play, tls=context) as server:
+        url = f"https://localhost:{server.port}"
+        drive_one(wanted, url, run, ca_cert=certificate[0])
+    assert set(table(run, "requests.parquet")["status"]) == {200}
 
 
 def test_another_token_is_refused_on_both_sides(
@@ -287,8 +308,17 @@ def test_once_ends_after_one_coordinator_and_its_place_is_its_own(
 
 
 def test_a_server_that_only_this_machine_can_reach(run: RunDirectory) -> None:
-    with pytest.raises(UsageError, match=r"10\.0\.0\.7:8790 is another machine and cannot reach"):
-        drive_one(profile(["127.0.0.1:8790", "10.0.0.7:8790"]), "http://127.0.0.1:9", run)
+    apart = profile(["127.0.0.1:8790", "10.0.0.7:8790"])
+    said = r"10\.0\.0\.7:8790 is another machine and cannot reach a server at"
+    with pytest.raises(UsageError, match=said):
+        drive_one(apart, "http://127.0.0.1:9", run)
+    with pytest.raises(UsageError, match=said):
+        refuse_what_cannot_drive(apart.model_copy(update={"target": "simulator"}))
+
+
+def test_more_workers_than_requests_in_flight(run: RunDirectory) -> None:
+    with pytest.raises(UsageError, match=r"2 workers cannot share load\.concurrency 1"):
+        refuse_what_cannot_drive(profile(["10.0.0.7:1", "10.0.0.8:1"], concurrency=1))
 
 
 def test_an_address_where_nobody_waits(run: RunDirectory) -> None:
@@ -312,11 +342,3 @@ def test_what_is_no_worker_is_not_driven(run: RunDirectory) -> None:
         with pytest.raises(TargetError, match=f"{address}: it does not speak the language"):
             drive_one(profile([address]), "http://127.0.0.1:9", run)
         thread.join()
-
-
-def test_pods_are_refused_before_anything_is_started(tmp_path: Path) -> None:
-    from runners.load.remote_client import refuse_what_cannot_drive
-
-    pods = Load.model_validate({"workers": {"pods": 2, "image": "bench:1"}})
-    with pytest.raises(UsageError, match=r"load\.workers\.pods.*load\.workers\.addresses"):
-        refuse_what_cannot_drive(pods)

@@ -14,7 +14,7 @@ from runners.load.dialects.triton import model_path
 def _body(question: Question) -> Json:
     if question.ignore_eos:
         raise UsageError(
-            "workload.ignore_eos: the Open Inference Protocol has no such parameter; set it to "
+            "ignore_eos: the Open Inference Protocol has no such parameter; set it to "
             "false, and put what your server offers into workload.extra_body.parameters"
         )
     parameters = {

@@ -16,7 +16,7 @@ def _path(model: str, stream: bool) -> str:
 def _body(question: Question) -> Json:
     if question.ignore_eos:
         raise UsageError(
-            "workload.ignore_eos: TGI's API cannot do this (its router always heeds the end "
+            "ignore_eos: TGI's API cannot do this (its router always heeds the end "
             "token); set it to false, and expect answers of different lengths"
         )
     # TGI rejects a temperature of 0: greedy decoding is what it does without one.
