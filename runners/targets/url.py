@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"
 _CONNECT_S = 10.0
+_V2_APIS = ("triton", "oip")
 _ENGINES = ("vllm", "sglang", "tgi", "tensorrt-llm")
 
 
@@ -69,7 +70,7 @@ def _checked(
     )
     with progress.step(f"checking {base_url}"), client:
         with lifecycle.phase("reach"):
-            served = _choose(profile, base_url, _models(client, base_url, key_variable))
+            served = _served(client, profile, base_url, key_variable)
             endpoint = Endpoint(
                 base_url=base_url,
                 model=served.name,
@@ -127,16 +128,31 @@ def _trusted(ca_cert: Path | None) -> Any:
         raise UsageError(f"--ca-cert {ca_cert}: no readable PEM file: {reason}") from error
 
 
+def _served(
+    client: "httpx.Client", profile: Profile, base_url: str, key_variable: str | None
+) -> _Served:
+    """The model to measure; servers of the /v2 APIs are asked about it by name."""
+    if profile.workload.api not in _V2_APIS:
+        return _choose(profile, base_url, _models(client, base_url, key_variable))
+    name = profile.model.name
+    if name is None:
+        raise UsageError(
+            f"workload.api {profile.workload.api} does not list its models; give model.name"
+        )
+    response = _ask(client, f"/v2/models/{name}/ready", base_url)
+    if response.status_code in (401, 403):
+        raise TargetError(_refused(base_url, response, key_variable))
+    if response.status_code != 200:
+        raise TargetError(
+            f"{base_url}/v2/models/{name}/ready answers HTTP {response.status_code} "
+            f"({error_message(response)}): is model.name right, and is it loaded?"
+        )
+    return _Served(name, None)
+
+
 def _models(client: "httpx.Client", base_url: str, key_variable: str | None) -> list[_Served]:
     """What GET /v1/models lists."""
-    import httpx
-
-    try:
-        response = client.get("/v1/models")
-    except httpx.TransportError as error:
-        raise TargetError(f"cannot reach {base_url}: {_why(error)}") from error
-    except httpx.InvalidURL as error:
-        raise UsageError(f"url {base_url}: {error}") from error
+    response = _ask(client, "/v1/models", base_url)
     if response.status_code in (401, 403):
         raise TargetError(_refused(base_url, response, key_variable))
     if response.status_code != 200:
@@ -151,6 +167,17 @@ def _models(client: "httpx.Client", base_url: str, key_variable: str | None) -> 
         raise TargetError(
             f"{base_url}/v1/models lists no models: is this an OpenAI-compatible server?"
         ) from None
+
+
+def _ask(client: "httpx.Client", path: str, base_url: str) -> "httpx.Response":
+    import httpx
+
+    try:
+        return client.get(path)
+    except httpx.TransportError as error:
+        raise TargetError(f"cannot reach {base_url}: {_why(error)}") from error
+    except httpx.InvalidURL as error:
+        raise UsageError(f"url {base_url}: {error}") from error
 
 
 def _why(error: "httpx.TransportError") -> str:

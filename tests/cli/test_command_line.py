@@ -311,3 +311,17 @@ def test_stages_can_be_run_again_from_the_run_directory(
     assert bench("report", run).returncode == 0
     assert (run / "report.html").exists()
     assert bench("report", tmp_path).returncode == 2
+
+
+def test_a_native_triton_server_is_asked_for_its_model_by_name(
+    tmp_path: Path, simulator: StartSimulator
+) -> None:
+    server = simulator(model="ensemble", ttft_ms=5, itl_ms=1)
+    where = ["--profile", "cpu-smoke", "--url", server.base_url, *FAST, "--out", tmp_path]
+    api = ["--set", "workload.api=triton", "--set"]
+    done = bench(*where, *api, "model.name=ensemble")
+    assert done.returncode == 0, done.stderr
+    refused = bench(*where, *api, "model.name=other")
+    assert refused.returncode == 4
+    (line,) = errors(refused)
+    assert "/v2/models/other/ready" in line and "model.name" in line
