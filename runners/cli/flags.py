@@ -16,6 +16,7 @@ _KEYS = {
     "duration": "load.duration_s",
     "max_tokens": "workload.max_tokens",
     "workers": "load.workers",
+    "cold_connections": "load.cold_connections",
     "seed": "load.seed",
     "target": "target",
     "url": "url",

@@ -57,6 +57,9 @@ class LazyGroup(click.Group):
 @click.option("--rate", type=float, help="Arrivals per second (open loop).")
 @click.option("--duration", type=float, metavar="S", help="Seconds of measured load.")
 @click.option("--max-tokens", type=int, help="Longest answer, in tokens.")
+@click.option(
+    "--cold-connections", is_flag=True, default=None, help="A new connection for each request."
+)
 @click.option("--workers", metavar="N", help="Load worker processes, or auto.")
 @click.option("--seed", type=int, help="Seed of arrivals and prompts.")
 @click.option("--target", metavar="[kserve|local|url|simulator]", help="Where the model is served.")

@@ -19,6 +19,7 @@ _LOOK_FOR_TIMEOUTS_NS = 250_000_000
 _LONGEST_WAIT_S = 0.1
 _MANY_STREAMS = 64
 _BREATH_NS = 300_000
+_MOST_BACKLOG = 100_000  # reads kept unparsed, some 30 MB; beyond, one out for one in
 _SHARE_COUNTS_FROM = 20  # finished requests; a share of fewer says little
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
@@ -134,6 +135,7 @@ class Client:
         self._connections: dict[int, Connection] = {}
         self._idle: deque[Connection] = deque()
         self._unparsed: deque[Exchange] = deque()
+        self._backlog = 0
         self._free_since: deque[int] = deque()
         self._think_times: Iterator[int] | None = None
         self._in_flight = 0
@@ -234,7 +236,7 @@ class Client:
             intended, capped = free_since, False
         else:
             intended = start_ns + planned.intended_ns
-            capped = free_since > intended
+            capped = self._limits.concurrency is not None and free_since > intended
         if not warmup and self._stop_ns is None and self._limits.duration_ns is not None:
             self._stop_ns = now + self._limits.duration_ns
         exchange = Exchange(
@@ -419,9 +421,14 @@ class Client:
             self._free_slot(now)
         self.tally.done += 1
         self._unparsed.append(exchange)
+        self._backlog += len(exchange.body)
+        if self._backlog > _MOST_BACKLOG:
+            self._hand_over()
 
     def _hand_over(self) -> None:
-        if self._finished(self._unparsed.popleft()):
+        exchange = self._unparsed.popleft()
+        self._backlog -= len(exchange.body)
+        if self._finished(exchange):
             self.tally.ok += 1
             return
         self.tally.failed += 1

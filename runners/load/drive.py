@@ -152,6 +152,7 @@ def _merged(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "arrival_stamp": "kernel" if kernel else "user_read",
         "read_lag_p99_ms": max(lags, default=None),
+        "dns_ms": max(result["dns_ms"] for result in results),
         "worker_cpu_share": max(result["cpu_share"] for result in results),
         "clock_step_ns": max(result["clock_step_ns"] for result in results),
         "connections": sum(result["connections"] for result in results),
@@ -216,8 +217,9 @@ def _spec(
             # Rounded up: the budget of all is spent when each has spent its share.
             failures=None if budget is None or budget.count is None else -(-budget.count // count),
             failure_share=None if budget is None else budget.share,
+            cold=profile.load.cold_connections,
         ),
-        connect_ahead=min(ahead, _CONNECT_AHEAD_AT_MOST),
+        connect_ahead=0 if profile.load.cold_connections else min(ahead, _CONNECT_AHEAD_AT_MOST),
         stream=profile.workload.stream,
         keep_responses=profile.workload.keep_responses,
         api_key_env=endpoint.api_key_env,

@@ -1,10 +1,11 @@
 """Records: what workers wrote, merged exactly, as the run directory's parquet files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from runners.load.worker import CHUNK_COLUMNS, KINDS
@@ -60,6 +61,8 @@ def _write_requests(rows: list[list[Any]], run: RunDirectory, keep_responses: bo
             ("error", pa.string()),
             ("error_detail", pa.string()),
             ("capped", pa.bool_()),
+            ("connect_ns", pa.int64()),
+            ("tls_ns", pa.int64()),
         ]
     )
     columns = list(zip(*rows, strict=True)) or [()] * (len(schema) + 1)
@@ -96,10 +99,7 @@ def _write_chunks(folders: Sequence[Path], run: RunDirectory) -> None:
     width = len(CHUNK_COLUMNS)
     with writing(path), pq.ParquetWriter(path, schema) as writer:
         for file in (f for folder in folders for f in sorted(folder.glob("chunks-*.i64"))):
-            whole = file.stat().st_size // (8 * width)
-            rows = np.fromfile(file, dtype=np.int64, count=whole * width).reshape(-1, width)
-            for start in range(0, whole, _CHUNK_ROWS_AT_ONCE):
-                part = rows[start : start + _CHUNK_ROWS_AT_ONCE]
+            for part in _blocks(file, width):
                 tokens = part[:, 3] / 1000.0
                 kinds = pa.DictionaryArray.from_arrays(
                     pa.array(part[:, 4].astype(np.int8)), pa.array(KINDS)
@@ -116,3 +116,14 @@ def _write_chunks(folders: Sequence[Path], run: RunDirectory) -> None:
                         schema=schema,
                     )
                 )
+
+
+def _blocks(file: Path, width: int) -> Iterator["npt.NDArray[np.int64]"]:
+    """The whole rows of a file, a bounded number at a time."""
+    with file.open("rb") as source:
+        while True:
+            values = np.fromfile(source, dtype=np.int64, count=_CHUNK_ROWS_AT_ONCE * width)
+            rows = len(values) // width
+            if not rows:
+                return
+            yield values[: rows * width].reshape(-1, width)

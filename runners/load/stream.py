@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from runners.load.clock import (
@@ -42,11 +42,26 @@ def tls_context(ca_cert: Path | None) -> ssl.SSLContext:
     return context
 
 
-@dataclass
 class ReadLag:
-    """How late the client read what the kernel had stamped, one value per read, in ns."""
+    """How late the client read what the kernel had stamped, in ns.
 
-    values: "array[int]" = field(default_factory=lambda: array("q"))
+    Of a long run an evenly spaced share of the reads is kept: at most two million values.
+    """
+
+    def __init__(self) -> None:
+        self.values = array("q")
+        self._every = 1
+        self._skip = 0
+
+    def add(self, lag_ns: int) -> None:
+        if self._skip:
+            self._skip -= 1
+            return
+        self.values.append(lag_ns)
+        self._skip = self._every - 1
+        if len(self.values) == 2_000_000:
+            self.values = self.values[::2]
+            self._every *= 2
 
 
 class Stream:
@@ -139,7 +154,7 @@ class Stream:
             else:
                 self._wall.refresh(now)
                 stamp = min(wall - self._wall.offset_ns, now)
-                self._lag.values.append(now - stamp)
+                self._lag.add(now - stamp)
         if self._tls is None:
             return data, stamp
         return self._decrypt(data, stamp)

@@ -122,6 +122,8 @@ class Records:
             error,
             detail,
             exchange.capped,
+            exchange.connect_ns,
+            exchange.tls_ns,
             "".join(answer.texts) if self._spec.keep_responses else None,
         )
         rows = array("q")
@@ -220,7 +222,9 @@ def main() -> int:
         tls_context(Path(spec.ca_cert) if spec.ca_cert else None) if url.scheme == "https" else None
     )
     ready = messages(spec)
+    asked_ns = monotonic_ns()
     addresses = resolve(url.hostname or "", url.port or (443 if tls else 80), tls)
+    dns_ms = (monotonic_ns() - asked_ns) / 1e6
     records = Records(spec)
 
     def progress(tally: Tally) -> None:
@@ -252,7 +256,8 @@ def main() -> int:
     except NotWrittenError as error:
         failure = str(error)
     busy = (time.process_time() - cpu_before) / (time.monotonic() - wall_before)
-    say({"result": _result(client, records) | {"cpu_share": busy} | {"not_written": failure}})
+    further = {"cpu_share": busy, "dns_ms": dns_ms, "not_written": failure}
+    say({"result": _result(client, records) | further})
     return 0
 
 

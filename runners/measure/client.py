@@ -136,6 +136,18 @@ def client_section(
         "worker_cpu_share": load.get("worker_cpu_share"),
         "reconnects": load.get("reconnects"),
         "capped": int((requests.capped & ~requests.warmup).sum()),
+        "connect_ms": _quantiles_ms(requests.connect[~requests.warmup]),
+        "tls_ms": _quantiles_ms(requests.tls[~requests.warmup]),
+        "dns_ms": load.get("dns_ms"),
         "offered": None if plan is None else asdict(plan),
         "send_lag_ms": None if lag is None else asdict(lag),
     }
+
+
+def _quantiles_ms(nanoseconds: Floats) -> dict[str, float] | None:
+    """p50, p99 and max in ms; None where nothing was timed."""
+    known = nanoseconds[~np.isnan(nanoseconds)] / 1e6
+    if not len(known):
+        return None
+    p50, p99 = np.quantile(known, (0.5, 0.99), method="inverted_cdf")
+    return {"p50": float(p50), "p99": float(p99), "max": float(known.max()), "count": len(known)}

@@ -43,6 +43,8 @@ class Requests:
     output_tokens: Floats
     chunks: Floats
     capped: Bools
+    connect: Floats
+    tls: Floats
     outcome: Ints
     outcomes: tuple[str, ...]
     token_source: Ints
@@ -171,6 +173,10 @@ def _read_requests(run: RunDirectory, everything: bool) -> Requests:
     def floats(name: str) -> Floats:
         return np.asarray(_floats(table[name])[order])
 
+    def timed(name: str) -> Floats:
+        """Of runs before this was recorded nothing is known."""
+        return floats(name) if name in table.column_names else np.full(len(order), np.nan)
+
     error, classes = _words(table["error"])
     unsent = np.isnan(sent) & (error < 0)
     names = (OK, NOT_SENT, *classes)
@@ -187,6 +193,8 @@ def _read_requests(run: RunDirectory, everything: bool) -> Requests:
         output_tokens=floats("output_tokens"),
         chunks=floats("chunks"),
         capped=_bools(table["capped"])[order],
+        connect=timed("connect_ns"),
+        tls=timed("tls_ns"),
         outcome=np.where(unsent, 1, np.where(error < 0, 0, error + 2))[order],
         outcomes=names,
         token_source=source[order],

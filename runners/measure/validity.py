@@ -210,6 +210,12 @@ def _clock(evidence: Evidence) -> Iterator[Reason]:
     step, limit = _fact(evidence, "clock_step_ns"), _limits(evidence).clock_step_invalid_ms
     if step is not None and abs(step) / 1e6 > limit:
         yield Reason("invalid", f"the clock stepped by {step / 1e6:.0f} ms, above {limit:g} ms")
+    drift = _fact(evidence, "clock_drift_ns")
+    if drift is not None and abs(drift) / 1e6 > limit:
+        yield Reason(
+            "invalid",
+            f"a load worker's clock drifted by {drift / 1e6:.0f} ms from ours, above {limit:g} ms",
+        )
 
 
 def _shared_host(evidence: Evidence) -> Iterator[Reason]:

@@ -189,6 +189,10 @@ class Load(Section):
     timeout_s: PositiveFloat = Field(
         default=300.0, description="A request without a byte for so long has failed."
     )
+    cold_connections: bool = Field(
+        default=False,
+        description="A new connection for every request; how long TCP and TLS take is measured.",
+    )
     workers: NumberOrWorkers = Field(
         default=None,
         description="What sends the load: a number of processes on this machine, or a section for "

@@ -99,7 +99,7 @@ def _refuse_proxy(base_url: str) -> None:
 
     url = urlsplit(base_url)
     host = url.hostname or ""
-    local = host == "localhost" or host == "::1" or host.startswith("127.")
+    local = host in {"localhost", "::1"} or host.startswith("127.")
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if proxy and not local and not proxy_bypass(host):

@@ -317,7 +317,7 @@ def test_a_native_triton_server_is_asked_for_its_model_by_name(
     tmp_path: Path, simulator: StartSimulator
 ) -> None:
     server = simulator(model="ensemble", ttft_ms=5, itl_ms=1)
-    where = ["--profile", "cpu-smoke", "--url", server.base_url, *FAST, "--out", tmp_path]
+    where = ["--profile", "cpu-smoke", "--url", server.base_url, *FAST, "--out", str(tmp_path)]
     api = ["--set", "workload.api=triton", "--set"]
     done = bench(*where, *api, "model.name=ensemble")
     assert done.returncode == 0, done.stderr

@@ -85,6 +85,17 @@ def test_a_trusted_certificate_is_enough(tls_front: tuple[str, Path], tmp_path: 
     assert (run / "server.parquet").exists(), "metrics are scraped through TLS too"
 
 
+def test_making_connections_can_be_measured(tls_front: tuple[str, Path], tmp_path: Path) -> None:
+    url, cert = tls_front
+    done = bench("--url", url, "--ca-cert", cert, "--cold-connections", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("*Z-*")
+    client = json.loads((run / "results.json").read_text())["client"]
+    assert client["connect_ms"]["count"] == client["tls_ms"]["count"] == 8
+    assert 0 < client["connect_ms"]["p50"] < client["tls_ms"]["p50"]
+    assert client["dns_ms"] > 0
+
+
 def test_an_untrusted_one_is_a_line(tls_front: tuple[str, Path], tmp_path: Path) -> None:
     done = bench("--url", tls_front[0], "--out", tmp_path)
     assert done.returncode == 4

@@ -119,6 +119,7 @@ def test_a_restarted_server_invalidates_the_run(write_run: WriteRun, ok_request:
         ({"interrupted": True}, "invalid", "interrupted"),
         ({"clock_step_ns": -60_000_000}, "invalid", "clock stepped by -60 ms"),
         ({"clock_step_ns": 40_000_000}, "valid", ""),
+        ({"clock_drift_ns": 60_000_000}, "invalid", "drifted by 60 ms"),
         ({"workers_lost": ["worker 0 ended with code -9"]}, "invalid", "worker was lost"),
         ({"stopped": "the first 20 requests all failed"}, "invalid", "stopped early"),
         ({"read_lag_p99_ms": 6.0}, "degraded", "read lag p99 was 6.0 ms"),
