@@ -27,6 +27,13 @@ class Answer:
     counted_chunks: bool = False
     error: str | None = None
     error_detail: str | None = None
+    _counted: int = 0
+
+    def count(self, total: int, chunk: Chunk) -> None:
+        """The server says with `chunk` that it has made `total` tokens so far."""
+        chunk.tokens = float(total - self._counted)
+        self.output_tokens = self._counted = total
+        self.counted_chunks = True
 
     def fail(self, error: str, detail: str) -> None:
         if self.error is None:

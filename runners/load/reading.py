@@ -7,6 +7,7 @@ import orjson
 
 from runners.load.answer import Answer
 from runners.load.dialects.dialect import Dialect, Json
+from runners.load.dialects.shape import shape_of, take_text
 from runners.load.exchange import Exchange
 from runners.load.sse import events
 
@@ -30,7 +31,8 @@ def read_answer(
     else:
         try:
             if stream:
-                dialect.read_events(_objects(exchange, answer), answer, keep_text)
+                objects = _objects(dialect, exchange, answer, keep_text)
+                dialect.read_events(objects, answer, keep_text)
             else:
                 _read_whole(dialect, exchange, answer, keep_text)
         # Whatever JSON a server sends, the worker lives on and the request has failed.
@@ -62,9 +64,18 @@ def _refused(exchange: Exchange, answer: Answer) -> None:
     answer.fail(f"http_{exchange.status}", detail)
 
 
-def _objects(exchange: Exchange, answer: Answer) -> Iterator[tuple[int, Json]]:
-    """(arrival, object) per event, up to the first that is none or tells of an error."""
+def _objects(
+    dialect: Dialect, exchange: Exchange, answer: Answer, keep_text: bool
+) -> Iterator[tuple[int, Json]]:
+    """(arrival, object) per event, up to the first that is none or tells of an error.
+
+    Events of a shape already known go straight into the answer.
+    """
+    shape = None
     for stamp, data in events(exchange.body):
+        if shape is not None and (found := shape.fullmatch(data)):
+            take_text(answer, stamp, found, keep_text)
+            continue
         if data == b"[DONE]":
             answer.done = True
             continue
@@ -72,6 +83,8 @@ def _objects(exchange: Exchange, answer: Answer) -> Iterator[tuple[int, Json]]:
         if event is None:
             return
         yield stamp, event
+        if shape is None and dialect.is_plain is not None and dialect.is_plain(event):
+            shape = shape_of(data)
 
 
 def _read_whole(dialect: Dialect, exchange: Exchange, answer: Answer, keep_text: bool) -> None:

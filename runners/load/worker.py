@@ -37,6 +37,7 @@ from runners.load.reading import read_answer
 from runners.load.stream import resolve, tls_context
 
 KINDS = ("content", "reasoning", "tool_call")
+_KIND = {name: number for number, name in enumerate(KINDS)}
 CHUNK_COLUMNS = ("request_id", "arrival_ns", "bytes", "tokens_milli", "kind")
 
 
@@ -127,10 +128,10 @@ class Records:
             "".join(answer.texts) if self._spec.keep_responses else None,
         )
         rows = array("q")
+        number = exchange.request_id
         for chunk in chunks:
-            tokens = -1 if chunk.tokens is None else round(chunk.tokens * 1000)
-            kind = KINDS.index(chunk.kind)
-            rows.extend((exchange.request_id, chunk.arrival_ns - start, chunk.bytes, tokens, kind))
+            tokens = -1 if chunk.tokens is None else int(chunk.tokens * 1000 + 0.5)
+            rows.extend((number, chunk.arrival_ns - start, chunk.bytes, tokens, _KIND[chunk.kind]))
         with written():
             self._requests.write(orjson.dumps(row) + b"\n")
             rows.tofile(self._chunks)

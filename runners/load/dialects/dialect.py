@@ -35,12 +35,15 @@ class Dialect:
     what this API cannot do. read_events: a stream, (arrival in ns, object) in order; it sets
     `done` at the answer's own end mark, or after the last event where the API has none.
     read_whole: a non-streaming body and its arrival in ns. keep_text: keep the texts too.
+    is_plain: whether an event brings a piece of text (and counters) and nothing else, so that
+    its shape can stand for later ones; without it every event is parsed.
     """
 
     path: Callable[[str, bool], str]
     body: Callable[[Question], Json]
     read_events: Callable[[Events, Answer, bool], None]
     read_whole: Callable[[Json, int, Answer, bool], None]
+    is_plain: Callable[[Json], bool] | None = None
 
 
 def add_content(answer: Answer, stamp: int, text: str, keep_text: bool) -> Chunk | None:

@@ -35,7 +35,6 @@ def _settings(question: Question) -> Json:
 
 
 def _read_events(events: Events, answer: Answer, keep_text: bool) -> None:
-    counted = 0
     for stamp, event in events:
         usage = event.get("usage")
         if usage:
@@ -43,9 +42,7 @@ def _read_events(events: Events, answer: Answer, keep_text: bool) -> None:
         for choice in event.get("choices") or ():
             chunk = _take_choice(choice, choice.get("delta"), stamp, answer, keep_text)
             if usage and chunk is not None and answer.output_tokens is not None:
-                chunk.tokens = float(answer.output_tokens - counted)
-                counted = answer.output_tokens
-                answer.counted_chunks = True
+                answer.count(answer.output_tokens, chunk)
 
 
 def _read_whole(body: Json, stamp: int, answer: Answer, keep_text: bool) -> None:
@@ -97,7 +94,24 @@ def _take_usage(usage: Json, answer: Answer) -> None:
         answer.cached_tokens = details["cached_tokens"]
 
 
-CHAT = Dialect(lambda model, stream: "/v1/chat/completions", _chat_body, _read_events, _read_whole)
+def _is_plain(event: Json) -> bool:
+    """One choice with a piece of text, no end in sight, and at most usage besides."""
+    choices = event.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or choices[0].get("finish_reason"):
+        return False
+    said = choices[0].get("delta", choices[0])
+    if "delta" in choices[0] and set(said) != {"content"}:
+        return False
+    return bool(said.get("content") or said.get("text"))
+
+
+CHAT = Dialect(
+    lambda model, stream: "/v1/chat/completions", _chat_body, _read_events, _read_whole, _is_plain
+)
 COMPLETIONS = Dialect(
-    lambda model, stream: "/v1/completions", _completions_body, _read_events, _read_whole
+    lambda model, stream: "/v1/completions",
+    _completions_body,
+    _read_events,
+    _read_whole,
+    _is_plain,
 )
