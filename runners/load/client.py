@@ -12,6 +12,8 @@ import httptools
 
 from runners.load.clock import Alarm, WallClock, monotonic_ns
 from runners.load.exchange import Exchange, ResponseFraming
+from runners.load.limits import Limits, Planned
+from runners.load.poller import Poller
 from runners.load.stream import Address, ReadLag, Stream
 
 _RETRY_CONNECT_NS = 100_000_000
@@ -24,42 +26,6 @@ _SHARE_COUNTS_FROM = 20  # finished requests; a share of fewer says little
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 _WRITABLE = select.POLLOUT
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A request to send; `intended_ns` None means: as soon as a slot is free."""
-
-    request_id: int
-    prompt_id: int
-    requested_tokens: int
-    warmup: bool
-    intended_ns: int | None
-    message: bytes
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop and how much to keep in flight.
-
-    concurrency: most requests in flight, None for no cap (open loop only).
-    requests: most requests that are not warm-up.
-    duration_ns: measured time; it starts with the first request that is not warm-up.
-    warmup_ns: requests sent within so long after the start are warm-up.
-    give_up_after: stop when the first so many requests have all failed.
-    failures, failure_share: stop when so many have failed, or such a share of the finished.
-    cold: a new connection for every request, its making timed.
-    """
-
-    concurrency: int | None
-    requests: int | None
-    duration_ns: int | None
-    warmup_ns: int | None
-    timeout_ns: int
-    give_up_after: int
-    failures: int | None = None
-    failure_share: float | None = None
-    cold: bool = False
 
 
 @dataclass(eq=False)
@@ -85,30 +51,6 @@ class Tally:
     reconnects: int = 0
     stopped: str | None = None
     lag: ReadLag = field(default_factory=ReadLag)
-
-
-class Poller:
-    """epoll where there is one, poll elsewhere; both as (fd, mask) pairs."""
-
-    def __init__(self) -> None:
-        self._epoll = select.epoll() if hasattr(select, "epoll") else None
-        self._poll = None if self._epoll else select.poll()
-
-    def watch(self, fd: int, mask: int, *, known: bool) -> None:
-        source = self._epoll or self._poll
-        assert source is not None
-        (source.modify if known else source.register)(fd, mask)
-
-    def forget(self, fd: int) -> None:
-        source = self._epoll or self._poll
-        assert source is not None
-        source.unregister(fd)
-
-    def wait(self, seconds: float) -> list[tuple[int, int]]:
-        if self._epoll is not None:
-            return self._epoll.poll(seconds)
-        assert self._poll is not None
-        return self._poll.poll(seconds * 1000)
 
 
 class Client:

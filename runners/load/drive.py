@@ -11,8 +11,8 @@ import numpy as np
 import orjson
 
 from runners.errors import OutputError
-from runners.load.client import Limits
 from runners.load.clock import wall_offset_ns
+from runners.load.limits import Limits
 from runners.load.records import write_records
 from runners.load.remote_client import (
     refuse_hidden_server,

@@ -29,10 +29,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import orjson
 
-from runners.load.client import Client, Limits, Planned, Tally
+from runners.load.client import Client, Tally
 from runners.load.clock import die_with_parent, monotonic_ns, tighten_timers
 from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange
+from runners.load.limits import Limits, Planned
 from runners.load.reading import read_answer
 from runners.load.stream import resolve, tls_context
 

@@ -281,6 +281,8 @@ def _short(key: str) -> str:
     parts = key.split(".")
     if len(parts) == 1:
         return key
+    if parts[1] == "interval":
+        return f"interval of {parts[0]}"
     percentile = parts[1].removeprefix("adjusted_")
     return f"intervals of {percentile}" if parts[-1] == "interval" else f"{parts[0]} {percentile}"
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from runners.load.answer import Answer
-from runners.load.client import Client, Limits, Planned
+from runners.load.client import Client
 from runners.load.clock import monotonic_ns
 from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange
+from runners.load.limits import Limits, Planned
 from runners.load.reading import read_answer
 from runners.load.stream import resolve, tls_context
 from tests.load.scripted_server import (

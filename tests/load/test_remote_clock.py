@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners.load.client import Limits
 from runners.load.exchange import Exchange
+from runners.load.limits import Limits
 from runners.load.records import write_records
 from runners.load.remote_clock import Clock, Offset, Ping, estimate, tell_in_our_clock
 from runners.load.worker import Records, Spec

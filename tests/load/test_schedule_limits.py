@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from runners.load.client import Client, Limits, Planned
+from runners.load.client import Client
 from runners.load.clock import monotonic_ns
 from runners.load.drive import worker_count
 from runners.load.exchange import Exchange
+from runners.load.limits import Limits, Planned
 from runners.load.schedule import make_schedule, pace
 from runners.load.stream import resolve
 from runners.profiles.load_section import Load

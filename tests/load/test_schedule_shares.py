@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runners.load.client import Limits, Planned
+from runners.load.limits import Limits, Planned
 from runners.load.schedule import Schedule, make_schedule, pace, share_of_requests
 from runners.load.worker import Spec, planned, think_times
 from runners.profiles.load_section import Load
