@@ -7,6 +7,7 @@ from runners.errors import UsageError
 from runners.profiles.load import Override, load_profile, parse_set
 
 DEFAULT_PROFILE = "standard"
+LOOK_S = 5.0
 
 _KEYS = {
     "model": "model.uri",
@@ -45,7 +46,7 @@ _BACKENDS = {
 
 def overrides(flags: dict[str, Any]) -> list[Override]:
     """What the flags change in a profile, in order; `--set` comes last."""
-    found: list[Override] = []
+    found = short_look(flags)
     for flag, (other, key) in _REPLACES.items():
         if flags[flag] is not None and flags[other] is None:
             found.append(Override(key, None, f"--{flag}"))
@@ -65,6 +66,22 @@ def overrides(flags: dict[str, Any]) -> list[Override]:
         key, value = parse_set(text)
         found.append(Override(key, value, f"--set {key}"))
     return found
+
+
+def short_look(flags: dict[str, Any]) -> list[Override]:
+    """A few seconds of load where `--target simulator` only shows what a run looks like.
+
+    A length given by flag stays, and so does a profile that is short or has its own course.
+    """
+    if flags["target"] != "simulator" or flags["requests"] or flags["duration"]:
+        return []
+    load = load_profile(flags["profile"] or DEFAULT_PROFILE).profile.load
+    if load.duration_s is None or load.duration_s <= LOOK_S:
+        return []
+    return [
+        Override("load.duration_s", LOOK_S, "--target simulator"),
+        Override("load.warmup", {"seconds": 1.0}, "--target simulator"),
+    ]
 
 
 def _workers(text: str) -> int | None:

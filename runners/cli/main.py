@@ -160,12 +160,18 @@ def _target_options(flags: dict[str, Any]) -> Any:
 
 
 def _run(loaded: "Loaded", flags: dict[str, Any]) -> int:
+    from runners.cli.flags import LOOK_S, short_look
     from runners.progress import Progress
     from runners.run import run
 
     progress = Progress(quiet=flags["quiet"] or flags["as_json"])
     for finding in loaded.findings:
         progress.note(f"{finding.severity}: {finding.line()}")
+    if short_look(flags):
+        progress.note(
+            f"simulator: {LOOK_S:g} s of load show what a run looks like; "
+            "--duration S or --requests N for more"
+        )
     outcome = run(loaded, flags["out"], _target_options(flags), progress)
     if flags["as_json"]:
         print(json.dumps(_summary(outcome), allow_nan=False))

@@ -112,6 +112,16 @@ def test_a_flag_beats_the_profile() -> None:
     assert (load["rate"], load["seed"], load["concurrency"]) == (3.0, 5, None)
 
 
+@pytest.mark.parametrize(
+    ("more", "duration"), [([], 5.0), (["--duration", "90"], 90.0), (["--requests", "9"], None)]
+)
+def test_the_simulator_shows_in_seconds_what_a_run_looks_like(
+    more: list[str], duration: float | None
+) -> None:
+    done = bench("--profile", "standard", "--target", "simulator", "--dry-run", "--json", *more)
+    assert json.loads(done.stdout)["profile"]["load"]["duration_s"] == duration
+
+
 def test_no_cluster_names_the_ways_on(tmp_path: Path) -> None:
     done = bench("--profile", "standard", "--out", tmp_path)
     assert done.returncode == 4
