@@ -66,7 +66,8 @@ def test_two_workers_send_exactly_the_plan_and_their_records_come_together(
         assert sent[column] == plan[column], column
     assert set(sent["worker"]) == {0, 1}
     assert set(sent["error"]) == {None}
-    assert all(lag >= 0 for lag in map(int.__sub__, sent["sent_ns"], sent["intended_ns"]))
+    off = max(each["uncertainty_ns"] for each in facts["clock_offsets"])
+    assert all(lag >= -off for lag in map(int.__sub__, sent["sent_ns"], sent["intended_ns"]))
     chunks = table(run, "chunks.parquet")
     assert len(chunks["request_id"]) == sum(sent["chunks"]) == 60 * 6
     assert [each["worker"] for each in facts["clock_offsets"]] == [0, 1]
@@ -113,7 +114,7 @@ def test_another_token_is_refused_on_both_sides(
     monkeypatch.setenv(TOKEN_ENV, "a token that nobody gave")
     with pytest.raises(TargetError, match=f"token is another one; {TOKEN_ENV}"):
         drive_one(wanted, "http://127.0.0.1:9", run)
-    assert "not admitted" in two[0].log()
+    wait_until(lambda: "not admitted" in two[0].log())
     monkeypatch.delenv(TOKEN_ENV)
     with pytest.raises(UsageError, match=TOKEN_ENV):
         drive_one(wanted, "http://127.0.0.1:9", run)
