@@ -32,6 +32,21 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help=f"repeatable; kinds: {', '.join(FAULTS)}",
     )
+    add(
+        "--engine-model",
+        metavar="BOOL",
+        nargs="?",
+        const="true",
+        help="continuous batching decides when tokens come; with it:",
+    )
+    add("--base-step-ms", metavar="MS", help="duration of an engine step")
+    add("--per-running-ms", metavar="MS", help="more of it per sequence in the step")
+    add("--per-kilotoken-context-ms", metavar="MS", help="more per 1,000 tokens of context")
+    add("--prefill-tokens-s", metavar="RATE", help="prompt tokens computed per second")
+    add("--max-batched-tokens", metavar="N", help="tokens per step, decoding first")
+    add("--kv-blocks", metavar="N", help="blocks of the KV cache")
+    add("--block-size", metavar="N", help="tokens in each of them")
+    add("--draft-step-ms", metavar="MS", help="more of a step per drafted token")
     add("--seed", type=int, default=0, help="seed of everything drawn")
     add("--api-key-env", metavar="NAME", help="environment variable with the key to ask for")
     add("--log", type=Path, metavar="FILE", help="truth log, JSON lines, written at exit")

@@ -220,6 +220,7 @@ class Connection(asyncio.Protocol):
             else:
                 chat = request.path == "/v1/chat/completions"
                 asked = read_asked(body, engine.model, chat)
+            engine.check(asked)
         except RequestError as rejected:
             _ended(truth, f"http_{rejected.status}")
             raise

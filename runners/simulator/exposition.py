@@ -70,7 +70,7 @@ def _vllm(metrics: Metrics, gauges: Gauges) -> Iterator[Family]:
         ("prompt_tokens_total", metrics.prompt_tokens),
         ("prompt_tokens_cached_total", metrics.cached_tokens),
         ("generation_tokens_total", metrics.generation_tokens),
-        ("num_preemptions_total", 0),
+        ("num_preemptions_total", metrics.preemptions),
         ("prefix_cache_queries_total", metrics.prefix_queries),
         ("prefix_cache_hits_total", metrics.prefix_hits),
     ):
@@ -88,6 +88,7 @@ def _vllm(metrics: Metrics, gauges: Gauges) -> Iterator[Family]:
         )
     yield _split("vllm:request_success_total", "counter", "finished_reason", metrics.finished)
     yield _histogram("vllm:time_to_first_token_seconds", metrics.ttft)
+    yield _histogram("vllm:inter_token_latency_seconds", metrics.itl)
     yield _histogram("vllm:request_time_per_output_token_seconds", metrics.tpot)
     yield _histogram("vllm:e2e_request_latency_seconds", metrics.e2e)
     yield _histogram("vllm:request_queue_time_seconds", metrics.queue)

@@ -61,6 +61,9 @@ def _merged(steps: Iterator[Step], count: int) -> Iterator[Step]:
     """`count` steps in one write, due with the last of them."""
     held: list[Step] = []
     for step in steps:
+        if step.then == "wait":
+            yield step
+            continue
         held.append(step)
         if len(held) < count and step.then == "more":
             continue

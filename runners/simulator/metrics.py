@@ -56,12 +56,14 @@ class Metrics:
     cached_tokens: int = 0
     prefix_queries: int = 0
     prefix_hits: int = 0
+    preemptions: int = 0
     generation_tokens: int = 0
     drafts: int = 0
     draft_tokens: int = 0
     accepted_per_position: list[int] = field(default_factory=list)
     finished: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FINISHED_REASONS, 0))
     ttft: Histogram = field(default_factory=lambda: Histogram(_TTFT_BOUNDS_S))
+    itl: Histogram = field(default_factory=lambda: Histogram(_TPOT_BOUNDS_S))
     tpot: Histogram = field(default_factory=lambda: Histogram(_TPOT_BOUNDS_S))
     e2e: Histogram = field(default_factory=lambda: Histogram(_REQUEST_BOUNDS_S))
     queue: Histogram = field(default_factory=lambda: Histogram(_REQUEST_BOUNDS_S))

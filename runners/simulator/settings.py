@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from runners.errors import UsageError
+from runners.simulator.batching import EngineModel
 
 Value = object
 
@@ -62,10 +63,13 @@ class Behaviour:
 
     ttft: from admission to the first token; itl: between chunks after it.
     tokens_per_chunk: tokens in each chunk, where nothing is drafted.
-    max_running: further requests wait; None: no limit.
+    max_running: further requests wait; None: no limit, or the engine model's own.
     acceptance: accepted / drafted tokens to expect, with `speculative_tokens` drafted per
         step: chunks then hold 1 to speculative_tokens + 1 tokens. None: no drafting.
-    faults: of those that fall on a request, the first one happens.
+    fault: of those that fall on a request, the first one happens.
+    engine_model: instead of ttft, itl and tokens_per_chunk, an engine with continuous batching
+        decides; the fields after it are the parameters of batching.EngineModel, None: its
+        default.
     """
 
     ttft_ms: Delay = Delay(50.0)
@@ -75,6 +79,34 @@ class Behaviour:
     acceptance: float | None = None
     speculative_tokens: int = 3
     fault: tuple[Fault, ...] = ()
+    engine_model: bool = False
+    base_step_ms: float | None = None
+    per_running_ms: float | None = None
+    per_kilotoken_context_ms: float | None = None
+    prefill_tokens_s: float | None = None
+    max_batched_tokens: int | None = None
+    kv_blocks: int | None = None
+    block_size: int | None = None
+    draft_step_ms: float | None = None
+
+
+# Settings that mean something with `engine_model` only, and those it takes the place of.
+MODEL_SETTINGS = (
+    *("base_step_ms", "per_running_ms", "per_kilotoken_context_ms", "prefill_tokens_s"),
+    *("max_batched_tokens", "kv_blocks", "block_size", "draft_step_ms"),
+)
+_DRAWN_SETTINGS = ("ttft_ms", "itl_ms", "tokens_per_chunk")
+
+
+def engine_model(behaviour: Behaviour) -> EngineModel | None:
+    """The engine model that `behaviour` asks for; None: delays are drawn."""
+    if not behaviour.engine_model:
+        return None
+    given = {name: getattr(behaviour, name) for name in (*MODEL_SETTINGS, "max_running")}
+    if behaviour.acceptance is not None:
+        given["acceptance"] = behaviour.acceptance
+        given["speculative_tokens"] = behaviour.speculative_tokens
+    return EngineModel(**{name: value for name, value in given.items() if value is not None})
 
 
 def read_delay(value: Value) -> Delay:
@@ -120,6 +152,27 @@ def _count(value: Value) -> int:
     return number
 
 
+def _duration(value: Value) -> float:
+    number = float(str(value))
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(str(value))
+    return number
+
+
+def _rate(value: Value) -> float:
+    number = float(str(value))
+    if not (math.isfinite(number) and number > 0):
+        raise ValueError(str(value))
+    return number
+
+
+def _switch(value: Value) -> bool:
+    text = str(value).lower()
+    if text not in ("true", "false"):
+        raise ValueError(text)
+    return text == "true"
+
+
 def _share(value: Value) -> float:
     number = float(str(value))
     if not 0.0 <= number <= 1.0:
@@ -127,6 +180,7 @@ def _share(value: Value) -> float:
     return number
 
 
+_MILLISECONDS = "milliseconds, a number from 0"
 _READERS = {
     "ttft_ms": (read_delay, "milliseconds, or lognormal:MEDIAN,SIGMA"),
     "itl_ms": (read_delay, "milliseconds, or lognormal:MEDIAN,SIGMA"),
@@ -135,6 +189,15 @@ _READERS = {
     "acceptance": (_share, "a number from 0 to 1"),
     "speculative_tokens": (_count, "a whole number from 1"),
     "fault": (_faults, "KIND[:number][@every N] with KIND one of " + ", ".join(FAULTS)),
+    "engine_model": (_switch, "true or false"),
+    "base_step_ms": (_duration, _MILLISECONDS),
+    "per_running_ms": (_duration, _MILLISECONDS),
+    "per_kilotoken_context_ms": (_duration, _MILLISECONDS),
+    "prefill_tokens_s": (_rate, "a number above 0"),
+    "max_batched_tokens": (_count, "a whole number from 1"),
+    "kv_blocks": (_count, "a whole number from 1"),
+    "block_size": (_count, "a whole number from 1"),
+    "draft_step_ms": (_duration, _MILLISECONDS),
 }
 
 
@@ -156,4 +219,19 @@ def read_behaviour(given: Mapping[str, Value], place: str = "") -> Behaviour:
         raise UsageError(
             f"{place}acceptance: it decides the tokens of each chunk; remove tokens_per_chunk"
         )
+    _check_engine_model(values, place)
     return Behaviour(**values)  # type: ignore[arg-type]
+
+
+def _check_engine_model(values: Mapping[str, Value], place: str) -> None:
+    if values.get("engine_model"):
+        for key in _DRAWN_SETTINGS:
+            if key in values:
+                raise UsageError(f"{place}{key}: the engine model decides this; remove it")
+        return
+    for key in MODEL_SETTINGS:
+        if key in values:
+            raise UsageError(
+                f"{place}{key}: a parameter of the engine model; add engine_model: true, "
+                "or remove it"
+            )

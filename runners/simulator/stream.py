@@ -47,25 +47,36 @@ class Stream:
         self._start_ns = 0
         self._generated = 0
         self._first_ns = 0
+        self._last_ns = 0
         self._step = Step(0, b"")
         self._partly_sent = False
+        self._waits = False
 
     @property
     def context_tokens(self) -> int:
         return self.answer.asked.prompt_tokens + self._generated
 
-    def admitted(self, now_ns: int) -> int | None:
-        """Its schedule begins; the due time of the first step."""
+    def admitted(self, now_ns: int) -> None:
+        """Its schedule begins."""
         self._start_ns = self._truth.admitted_ns = now_ns
         self._metrics.queue.observe((now_ns - self._truth.received_ns) / 1e9)
-        return self._next()
+        self._engine.schedule(self, self._next())
 
     def _next(self) -> int | None:
         step = next(self._steps, None)
         if step is None:
             return None
+        if step.then == "wait":
+            self._waits = True
+            return None
         self._step = step
         return self._start_ns + step.offset_ns
+
+    def go_on(self) -> None:
+        """The engine has made more tokens: schedule their step, if the stream waits for it."""
+        if self._waits and not self.gone:
+            self._waits = False
+            self._engine.schedule(self, self._next())
 
     def play(self, now_ns: int) -> int | None:
         """Write the step that is due; the due time of the next one.
@@ -94,6 +105,9 @@ class Stream:
         if step.tokens:
             if not self._generated:
                 self._first_token(sent_ns)
+            else:
+                self._metrics.itl.observe((sent_ns - self._last_ns) / 1e9)
+            self._last_ns = sent_ns
             self._generated += step.tokens
             self._metrics.generation_tokens += step.tokens
             for accepted in step.accepted:
@@ -110,7 +124,7 @@ class Stream:
     def _first_token(self, sent_ns: int) -> None:
         self._first_ns = sent_ns
         self._metrics.prompt_tokens += self.answer.asked.prompt_tokens
-        self._metrics.cached_tokens += self.answer.cached_tokens
+        self._metrics.cached_tokens += self.answer.usage.cached_tokens
         self._metrics.ttft.observe((sent_ns - self._truth.received_ns) / 1e9)
 
     def _over(self, step: Step, now_ns: int) -> None:

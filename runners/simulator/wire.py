@@ -64,10 +64,11 @@ def token(text: str, special: bool = False) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Usage:
     """Token counts of one request, as the server states them.
 
+    cached_tokens: settled once the request is admitted.
     excess: share by which completion tokens are overstated; 0.0 is the truth.
     """
 

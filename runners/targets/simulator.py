@@ -11,7 +11,7 @@ from runners.profiles.model import Profile
 from runners.progress import Progress
 from runners.rundir import RunDirectory, writing
 from runners.simulator.process import Running, start
-from runners.simulator.settings import Behaviour, Value, read_behaviour
+from runners.simulator.settings import MODEL_SETTINGS, Behaviour, Value, read_behaviour
 from runners.targets import TargetOptions
 from runners.targets.endpoint import Endpoint
 from runners.targets.first_answer import ask_one_token
@@ -64,6 +64,9 @@ def open_endpoint(
 def _behaviour(profile: Profile, progress: Progress, options: TargetOptions) -> dict[str, Value]:
     known = {field.name for field in fields(Behaviour)}
     given = {key.replace("-", "_"): value for key, value in profile.engine.args.items()}
+    # Without the engine model, these are words for a real engine: vLLM has a block_size too.
+    if str(given.get("engine_model")).lower() != "true":
+        known -= set(MODEL_SETTINGS)
     behaviour = {key: value for key, value in given.items() if key in known}
     read_behaviour(behaviour, place="engine.args.")
     ignored = [f"engine.args.{key}" for key in given if key not in known]

@@ -14,7 +14,7 @@ from runners.simulator import wire
 from runners.simulator.asked import read_asked
 from runners.simulator.faults import with_fault
 from runners.simulator.process import Running
-from runners.simulator.scripts import Answer, Step, script
+from runners.simulator.scripts import Answer, Step, drawn_beats, script
 from runners.simulator.settings import FAULTS, Behaviour, Fault, read_behaviour
 from runners.simulator.voice import Topic
 from runners.simulator.voices import VOICES
@@ -152,8 +152,10 @@ def test_slow_headers_hold_back_everything(simulator: Simulator) -> None:
 def steps(fault: Fault | None) -> list[Step]:
     """The script of a seven-token chat answer."""
     asked = read_asked(dict(chat(max_tokens=7)), "simulated", chat=True)
-    topic = Topic(asked, "simulated", "chatcmpl-1", 0, wire.Usage(asked.prompt_tokens, 0))
-    answer = Answer(asked, VOICES["chat"](topic), 0, Behaviour(), fault, Random(0))
+    usage = wire.Usage(asked.prompt_tokens, 0)
+    topic = Topic(asked, "simulated", "chatcmpl-1", 0, usage)
+    beats = drawn_beats(Behaviour(), asked.max_tokens, Random(0))
+    answer = Answer(asked, VOICES["chat"](topic), usage, beats, Behaviour(), fault, Random(0))
     return list(with_fault(script(answer), answer))
 
 

@@ -75,6 +75,8 @@ def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
         (["--fault", "explode"], "fault"),
         (["--ttft-ms", "soon"], "ttft_ms"),
         (["--acceptance", "0.5", "--tokens-per-chunk", "2"], "tokens_per_chunk"),
+        (["--kv-blocks", "100"], "engine_model"),
+        (["--engine-model", "--itl-ms", "5"], "itl_ms"),
         (["--api-key-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE"),
     ],
 )

@@ -77,6 +77,21 @@ def test_settings_it_does_not_know_are_named(
     assert "ignores engine.args.max_model_len" in capsys.readouterr().err
 
 
+def test_words_of_its_engine_model_are_a_real_engines_without_it(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_endpoint(profile({"block-size": 32}), run, Progress(), OPTIONS) as endpoint:
+        assert endpoint.facts["engine_arguments"] == {}
+    assert "ignores engine.args.block_size" in capsys.readouterr().err
+
+
+def test_the_engine_model_is_a_setting(run: RunDirectory) -> None:
+    wanted = profile({"engine-model": True, "block-size": 32, "base_step_ms": 1})
+    with open_endpoint(wanted, run, Progress(quiet=True), OPTIONS) as endpoint:
+        assert endpoint.metrics_url is not None
+        assert 'block_size="32"' in httpx.get(endpoint.metrics_url).text
+
+
 @pytest.mark.parametrize("fault", ["stall", "unauthorized", "refuse", "status:503"])
 def test_a_fault_does_not_hinder_the_start(run: RunDirectory, fault: str) -> None:
     wanted = profile({"fault": fault})
