@@ -154,7 +154,22 @@ def _drive(
         )
     if scraper is not None:
         scraper.write(directory, driven.t0_ns)
-    return driven.facts | {"shared_host": endpoint.target in ("local", "simulator")}
+    return driven.facts | {"shared_host": is_this_host(endpoint.base_url)}
+
+
+def is_this_host(base_url: str) -> bool:
+    """Whether an address is one of this machine's own."""
+    import socket
+    from urllib.parse import urlsplit
+
+    host = urlsplit(base_url).hostname or ""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            # Only an address of ours can be bound.
+            probe.bind((socket.getaddrinfo(host, 0, probe.family)[0][4][0], 0))
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from runners import __version__
 from runners.errors import BenchError, Exit, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from runners.profiles.load import Loaded
 
 _COMMANDS = {
@@ -176,14 +178,19 @@ def _run(loaded: "Loaded", flags: dict[str, Any]) -> int:
     if flags["as_json"]:
         print(json.dumps(_summary(outcome), allow_nan=False))
     elif outcome.results is not None:
-        from rich.console import Console
-
         from runners.reports.console import print_results
 
-        print_results(outcome.results, outcome.run, Console())
+        print_results(outcome.results, outcome.run, console_for_results())
     if outcome.error:
         complain(outcome.error)
     return outcome.exit_code
+
+
+def console_for_results() -> "Console":
+    """Standard output; wide enough for the tables where it is a file or a pipe."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 110)
 
 
 def _summary(outcome: Any) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def _load_text(step: Round) -> str:
 
 
 def _rate_text(step: Finished) -> str:
-    return f"{figure(step.results, THROUGHPUT):.4g} tok/s"
+    return f"{figure(step.results, THROUGHPUT):,.0f} tok/s"
 
 
 def _caution(steps: Sequence[Finished]) -> str:

@@ -5,20 +5,31 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runners.measure.records import Floats, Ints, Recorded
+from runners.measure.records import Bools, Floats, Ints, Recorded
 
 
 @dataclass(frozen=True)
 class Events:
-    """Things that happened: when (ns) and how much each counts."""
+    """Things that happened: when (ns) and how much each counts. parts: events per thing."""
 
     times: Floats | Ints
     amounts: Floats | npt.NDArray[np.float32]
+    parts: int = 1
 
 
-def ended(run: Recorded) -> Events:
-    ends = run.requests.end[run.requests.ok]
-    return Events(ends, np.ones(len(ends)))
+_PARTS = 8
+
+
+def served(run: Recorded, which: Bools) -> Events:
+    """Requests, each spread evenly over its time from sent to end, in eighths.
+
+    Closed loops answer in waves. Counting ends would make a window's figure depend on
+    whether its edges lie before or after a wave, by as much as a wave.
+    """
+    sent, end = run.requests.sent[which], run.requests.end[which]
+    shares = (np.arange(_PARTS) + 0.5) / _PARTS
+    times = sent[:, None] + (end - sent)[:, None] * shares
+    return Events(times.ravel(), np.full(times.size, 1.0 / _PARTS), _PARTS)
 
 
 def output_tokens(run: Recorded) -> Events | str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from runners.measure.events import Events, ended, output_tokens, total_tokens
+from runners.measure.events import Events, output_tokens, served, total_tokens
 from runners.measure.latency import LATENCIES, Summary, batch_means
 from runners.measure.records import Bools, Recorded
 from runners.measure.statistics import BATCHES, MIN_SAMPLES, Estimate, batch_sums, ratio, share
@@ -31,12 +31,17 @@ def _good(run: Recorded) -> Events | str:
     met = met_slo(run)
     if isinstance(met, str):
         return met
-    ends = run.requests.end[met]
-    return Events(ends, np.ones(len(ends)))
+    return served(run, met)
+
+
+def _answered(run: Recorded) -> Events:
+    return served(run, run.requests.ok)
 
 
 RATES = (
-    Rate("request_throughput_req_s", "req/s", "ok requests that ended in the window", ended),
+    Rate(
+        "request_throughput_req_s", "req/s", "ok requests, by their time in the window", _answered
+    ),
     Rate("output_throughput_tok_s", "tok/s", "tokens that arrived in the window", output_tokens),
     Rate(
         "total_throughput_tok_s",
@@ -44,7 +49,7 @@ RATES = (
         "the same, and the prompt tokens of requests whose first content arrived in it",
         total_tokens,
     ),
-    Rate("goodput_req_s", "req/s", "ok requests within every SLO that ended in the window", _good),
+    Rate("goodput_req_s", "req/s", "the same of those within every SLO", _good),
 )
 GOODPUT_FRACTION = "goodput_fraction"
 
@@ -82,7 +87,7 @@ def rate_metric(rate: Rate, run: Recorded, window: Window) -> Summary:
     inside = window.holds(events.times)
     sums = batch_sums(events.times[inside], events.amounts[inside], window.start_ns, window.end_ns)
     estimate, batches = ratio(sums, np.full(BATCHES, window.length_s / BATCHES))
-    count = int(inside.sum())
+    count = int(inside.sum()) // events.parts
     if count < MIN_SAMPLES:
         reason = f"{count} events, {MIN_SAMPLES} needed for an interval"
         return Summary(as_json(Estimate(estimate.value)), {"interval": reason})

@@ -204,6 +204,7 @@ def _evidence(
     by_error.pop(INTERRUPTED, None)
     ttft = collected.metrics["ttft_ms"]
     median = ttft["p50"] if ttft else None
+    hits = collected.metrics["prefix_cache_hit_rate"]
     return Evidence(
         run=run,
         samples=int(chosen.sum()),
@@ -217,6 +218,7 @@ def _evidence(
         tokens=check if isinstance(check, TokenCheck) else None,
         window=window,
         restart=restart_of(run),
+        prefix_hits=hits["value"] if hits else None,
     )
 
 

@@ -14,6 +14,10 @@ from runners.measure.window import Window
 from runners.profiles.model import Validity
 from runners.telemetry.counters import Restart
 
+_SENDS_FOR_P99 = 100
+_PROMPTS_OFF = 0.05
+_PREFIX_HITS = 0.10
+
 Level = Literal["degraded", "invalid"]
 
 
@@ -31,6 +35,7 @@ class Evidence:
 
     samples: ok requests inside the window. ok, failed, by_error: measured requests of the
     whole run, those cut off by an interrupt apart. median_ttft_ms: of the window.
+    prefix_hits: share of prompt tokens that the server had in its prefix cache.
     """
 
     run: Recorded
@@ -45,6 +50,7 @@ class Evidence:
     tokens: TokenCheck | None
     window: Window | None
     restart: Restart | None
+    prefix_hits: float | None = None
 
 
 def verdict(evidence: Evidence) -> dict[str, Any]:
@@ -117,7 +123,9 @@ def _send_lag(evidence: Evidence) -> Iterator[Reason]:
     said = f"send lag p99 was {lag.p99:.1f} ms"
     if median is not None and lag.p99 > limits.send_lag_invalid_share * median:
         share = limits.send_lag_invalid_share
-        yield Reason("invalid", f"{said}, above {share:.0%} of the median TTFT ({median:.1f} ms)")
+        # Of fewer sends the p99 is the one latest: no ground to throw the run away.
+        level: Level = "invalid" if lag.count >= _SENDS_FOR_P99 else "degraded"
+        yield Reason(level, f"{said}, above {share:.0%} of the median TTFT ({median:.1f} ms)")
     elif lag.p99 > limits.send_lag_degraded_ms:
         yield Reason("degraded", f"{said}, above {limits.send_lag_degraded_ms:g} ms")
     elif median is not None and lag.p99 > limits.send_lag_degraded_share * median:
@@ -218,6 +226,35 @@ def _clock(evidence: Evidence) -> Iterator[Reason]:
         )
 
 
+def _prompt_lengths(evidence: Evidence) -> Iterator[Reason]:
+    """Without a tokenizer prompts are made of words, and only the server knows their length."""
+    run, workload = evidence.run, evidence.run.profile.workload
+    known = run.requests.prompt_tokens[run.requests.ok]
+    known = known[~np.isnan(known)]
+    if run.load.get("prompt_lengths") != "estimated" or run.profile.load.trace or not len(known):
+        return
+    shared = workload.shared_prefix.tokens if workload.shared_prefix else 0
+    planned, mean = workload.input_tokens + shared, float(known.mean())
+    if abs(mean / planned - 1) > _PROMPTS_OFF:
+        yield Reason(
+            "degraded",
+            f"prompts had {mean:.0f} tokens on average, {planned} were planned; "
+            "model.tokenizer makes them exact",
+        )
+
+
+def _cached_prompts(evidence: Evidence) -> Iterator[Reason]:
+    """Prompts that share nothing by plan, and yet were known to the server."""
+    share, workload = evidence.prefix_hits, evidence.run.profile.workload
+    plain = workload.kind == "synthetic" and not workload.shared_prefix and not workload.repetition
+    if plain and share is not None and share > _PREFIX_HITS:
+        yield Reason(
+            "degraded",
+            f"{share:.0%} of the prompt tokens came from the server's prefix cache though the "
+            "workload shares none; after an earlier run with this seed, take another: --seed N",
+        )
+
+
 def _shared_host(evidence: Evidence) -> Iterator[Reason]:
     cores, few = _fact(evidence, "client_cores"), _limits(evidence).few_cores
     if evidence.run.load.get("shared_host") and cores is not None and cores <= few:
@@ -244,5 +281,7 @@ SIGNALS = (
     _usage,
     _tokens,
     _steady_state,
+    _prompt_lengths,
+    _cached_prompts,
     _shared_host,
 )

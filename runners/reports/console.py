@@ -96,7 +96,7 @@ def _hanging(mark: str, text: str, colour: str) -> RenderableType:
 def _latency_table(results: Mapping[str, Any]) -> RenderableType:
     rows = latency_rows(results)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("Latency", min_width=12, max_width=18)
+    table.add_column("Latency", no_wrap=True, min_width=15)
     for column in COLUMNS:
         table.add_column(column, justify="right", no_wrap=True, min_width=6)
     for row in rows:

@@ -272,7 +272,9 @@ def unmeasured(results: Mapping[str, Any]) -> list[tuple[list[str], str]]:
             reasons[key] = "no reason recorded"
     grouped: dict[str, dict[str, None]] = {}
     for key, reason in reasons.items():
-        grouped.setdefault(str(reason), {})[_short(key)] = None
+        few = key.endswith(".interval") and " needed" in str(reason)
+        said = "too few independent samples for some metrics; a longer run gives them"
+        grouped.setdefault(said if few else str(reason), {})[_short(key)] = None
     return [(list(keys), reason) for reason, keys in grouped.items()]
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 ENGINE_LOG = "engine.log"
 _HUGGING_FACE = "hf://"
 _POLL_S = 0.1
+_GRACE_S = 15.0
+_GRACE_UNSERVED_S = 2.0  # an engine still starting heeds no signal, and has nothing to lose
 # Set in the person's shell, this would make our own engine ask for a key.
 _KEY_VARIABLE = "VLLM_API_KEY"
 
@@ -61,6 +63,7 @@ def open_endpoint(
     """
     lifecycle = Lifecycle(run)
     process: EngineProcess | None = None
+    grace_s = _GRACE_UNSERVED_S
     try:
         with lifecycle.recorded():
             if profile.engine.name != "vllm":
@@ -77,12 +80,13 @@ def open_endpoint(
                 started = time.monotonic()
                 process = _start(profile, run, model, engine, port, options)
                 startup_s = _wait_for_token(profile, process, model, port, started, lifecycle, step)
+        grace_s = _GRACE_S
         yield _endpoint(profile, model, engine, port, process, startup_s, options)
         _tell_if_dead(process, progress)
     finally:
         if process is not None:
             with progress.step("stopping the engine"):
-                process.stop()
+                process.stop(grace_s)
 
 
 def resolve_model(profile: Profile, progress: Progress) -> ServedModel:

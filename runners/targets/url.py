@@ -218,11 +218,14 @@ def _choose(profile: Profile, base_url: str, served: list[_Served]) -> _Served:
     if wanted is None:
         if len(served) == 1:
             return served[0]
-        raise TargetError(f"{base_url} serves {names}; name one with model.name")
+        raise TargetError(f"{base_url} serves {names}; choose with --set model.name=NAME")
     for model in served:
         if model.name == wanted:
             return model
-    raise TargetError(f"{base_url} does not serve {wanted!r}; it serves {names}")
+    raise TargetError(
+        f"{base_url} does not serve {wanted!r}; it serves {names}: "
+        f"add --set model.name={served[0].name if served else 'NAME'}"
+    )
 
 
 def _first_token(client: "httpx.Client", profile: Profile, base_url: str, served: _Served) -> None:

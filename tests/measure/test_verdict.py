@@ -120,6 +120,8 @@ def test_a_restarted_server_invalidates_the_run(write_run: WriteRun, ok_request:
         ({"clock_step_ns": -60_000_000}, "invalid", "clock stepped by -60 ms"),
         ({"clock_step_ns": 40_000_000}, "valid", ""),
         ({"clock_drift_ns": 60_000_000}, "invalid", "drifted by 60 ms"),
+        ({"prompt_lengths": "estimated"}, "degraded", "model.tokenizer makes them exact"),
+        ({"prompt_lengths": "exact"}, "valid", ""),
         ({"workers_lost": ["worker 0 ended with code -9"]}, "invalid", "worker was lost"),
         ({"stopped": "the first 20 requests all failed"}, "invalid", "stopped early"),
         ({"read_lag_p99_ms": 6.0}, "degraded", "read lag p99 was 6.0 ms"),

@@ -91,7 +91,7 @@ def test_wrong_model_name_lists_the_served_ones(run: RunDirectory) -> None:
     with serving(Behaviour(models=["llama", "qwen"])) as port:
         url = f"http://127.0.0.1:{port}"
         assert "it serves llama, qwen" in refusal(url, run, model="mistral")
-        assert "serves llama, qwen; name one" in refusal(url, run, model=None)
+        assert "serves llama, qwen; choose with" in refusal(url, run, model=None)
 
 
 def test_missing_key_names_the_variable(run: RunDirectory) -> None:
