@@ -40,6 +40,10 @@ class BenchError(Exception):
 
     exit_code = Exit.USAGE
 
+    def lines(self) -> list[str]:
+        """Every line there is to say; most failures are one."""
+        return [str(self)]
+
 
 class UsageError(BenchError):
     """Bad usage or a rejected profile."""

@@ -210,18 +210,21 @@ def complain(message: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code. No traceback for what a user can cause."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    further: list[str] = []
     try:
         code = cli.main(arguments, prog_name="bench.sh", standalone_mode=False)
         return int(code or 0)
     except click.ClickException as error:
         message, failed = f"{error.format_message()} (see --help)", Exit.USAGE
     except BenchError as error:
-        message, failed = str(error), error.exit_code
+        message, *further = error.lines()
+        failed = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         message, failed = "interrupted", Exit.INTERRUPTED
     except BrokenPipeError:
         return Exit.DONE
     if "--json" in arguments:
-        print(json.dumps({"error": message, "exit_code": int(failed)}))
-    complain(message)
+        print(json.dumps({"error": message, "further": further, "exit_code": int(failed)}))
+    for line in (message, *further):
+        complain(line)
     return failed

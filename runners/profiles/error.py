@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from runners.checks.finding import Finding, Where
 from runners.errors import UsageError
 
+_SCREENFUL = 20
+
 
 class ProfileError(UsageError):
     """A profile that cannot be used.
@@ -18,6 +20,13 @@ class ProfileError(UsageError):
         errors = sum(finding.severity == "error" for finding in self.findings)
         more = f" (and {errors - 1} more)" if errors > 1 else ""
         super().__init__(self.findings[0].line() + more)
+
+    def lines(self) -> list[str]:
+        """A line per error, up to a screenful."""
+        errors = [each.line() for each in self.findings if each.severity == "error"]
+        shown = errors[:_SCREENFUL]
+        left = len(errors) - len(shown)
+        return [*shown, f"… and {left} more"] if left else shown
 
 
 def _order(finding: Finding) -> tuple[bool, bool, str, int, int]:

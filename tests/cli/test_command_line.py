@@ -90,6 +90,15 @@ def test_a_misspelt_key_is_placed_and_corrected(tmp_path: Path) -> None:
     assert "concurrency" in line
 
 
+def test_every_fault_of_a_profile_is_told_at_once(tmp_path: Path) -> None:
+    text = "name: x\nmodel: {uri: hf://a/b}\nload: {rate: fast, requests: 0, sed: 1}\n"
+    done = bench("--profile", profile(tmp_path, text))
+    assert done.returncode == 2
+    assert [key for line in errors(done) for key in ("rate", "requests", "sed") if key in line] == [
+        "rate", "requests", "sed",
+    ]  # fmt: skip
+
+
 def test_profiles_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     profile(tmp_path, "name: a\nextends: b.yaml\nmodel: {uri: hf://a/b}\n", "a.yaml")
     profile(tmp_path, "name: b\nextends: a.yaml\n", "b.yaml")
