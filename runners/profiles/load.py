@@ -1,17 +1,18 @@
 """From a name on the command line to a validated profile."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from runners.checks.finding import Finding
+from runners.checks.finding import Finding, Where
 from runners.errors import UsageError
 from runners.profiles import explain, older
-from runners.profiles.document import FLOAT, Node
+from runners.profiles.document import FLOAT, Node, node_of
+from runners.profiles.engine_section import ENGINE_VERSIONS, Json
 from runners.profiles.error import ProfileError, rejected
 from runners.profiles.find import find_profile, profile_files
 from runners.profiles.inherit import (
@@ -23,7 +24,7 @@ from runners.profiles.inherit import (
     read_chain,
     set_at,
 )
-from runners.profiles.model import Engine, Json, Profile
+from runners.profiles.model import Profile
 
 __all__ = [
     "Listed",
@@ -44,6 +45,7 @@ class Loaded:
 
     data: what `Profile.model_validate` took, plain, inheritance and overrides applied.
     findings: warnings and remarks about how it is written. parents: nearest last.
+    tree: the same data with the place of every key.
     """
 
     profile: Profile
@@ -51,6 +53,17 @@ class Loaded:
     findings: tuple[Finding, ...]
     path: Path
     parents: tuple[Path, ...] = ()
+    tree: Node = field(default_factory=lambda: Node({}), repr=False)
+
+    def where(self, key: str) -> Where | None:
+        """Where the dotted key is written, or the nearest section around it that is."""
+        node, place = self.tree, None
+        for name in key.split("."):
+            below = node.mapping.get(name)
+            if below is None:
+                break
+            node, place = below, below.key_where or place
+        return place
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ def load_profile(
     if any(finding.severity == "error" for finding in findings):
         raise ProfileError(findings)
     parents = tuple(document.path for document in chain[:-1])
-    return Loaded(profile, data, tuple(findings), path, parents)
+    return Loaded(profile, data, tuple(findings), path, parents, tree)
 
 
 def list_profiles(folder: Path | None = None) -> list[Listed]:
@@ -144,6 +157,7 @@ def _override(item: tuple[str, Json] | Override) -> Override:
 
 def _one_tree(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[Node, list[Finding]]:
     """The merged tree in today's words, `extends` taken out."""
+    sets = list(sets)
     engine, version = _engine(chain, sets)
     tree = Node({}, chain[-1].root.where)
     findings: list[Finding] = []
@@ -154,9 +168,35 @@ def _one_tree(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[Node
     entries = {key: node for key, node in tree.mapping.items() if key != "extends"}
     tree = Node(entries, chain[-1].root.where)
     for override in sets:
+        if override.path == ("engine", "name"):
+            tree = _other_engine(tree, override)
+    tree = _with_specific(tree, engine)
+    for override in sets:
         tree, found = _apply(tree, override, engine, version)
         findings += found
     return tree, findings
+
+
+def _other_engine(tree: Node, override: Override) -> Node:
+    """Version, image and backend belong to the engine that the file names, not to another."""
+    named = tree.get("engine", "name")
+    if (named.value if named else "vllm") == override.value or not tree.get("engine"):
+        return tree
+    for key in ("version", "image", "backend", "env"):
+        if tree.get("engine", key) is not None:
+            tree = set_at(tree, ("engine", key), node_of({} if key == "env" else None))
+    return tree
+
+
+def _with_specific(tree: Node, engine: str) -> Node:
+    """`engine.specific.<engine>` laid over `engine`; flags and `--set` still beat it."""
+    specific = tree.get("engine", "specific", engine)
+    section = tree.get("engine")
+    if specific is None or section is None or not specific.mapping:
+        return tree
+    named, _ = older.one_spelling(nested(("engine",), specific))
+    over = named.get("engine") or specific
+    return set_at(tree, ("engine",), merge(section, over))
 
 
 def _apply(tree: Node, override: Override, engine: str, version: str) -> tuple[Node, list[Finding]]:
@@ -174,11 +214,12 @@ def _apply(tree: Node, override: Override, engine: str, version: str) -> tuple[N
 
 def _engine(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[str, str]:
     """Name and version of the engine, which decide how older arguments are read."""
-    found = {key: str(Engine.model_fields[key].default) for key in ("name", "version")}
+    found: dict[str, str | None] = {"name": None, "version": None}
     for key in found:
         values = [document.root.get("engine", key) for document in chain]
         values += [nested(item.path, item.node()).get("engine", key) for item in sets]
         for node in values:
             if node is not None and isinstance(node.value, str):
                 found[key] = node.value
-    return found["name"], found["version"]
+    name = found["name"] or "vllm"
+    return name, found["version"] or ENGINE_VERSIONS.get(name, ENGINE_VERSIONS["vllm"])

@@ -4,14 +4,16 @@ Unknown keys are errors everywhere. Every field has a description: the JSON Sche
 docs/profile.schema.json and the reference page are generated from here.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from runners.errors import UsageError
 from runners.load.dialects import DIALECTS, Question
+from runners.profiles.engine_section import Engine, Json
 from runners.profiles.load_section import Load
 from runners.profiles.section import Positive, PositiveFloat, Section
+from runners.profiles.serving_section import Resources, Serving
 
 # The choices are those there are dialects for; a type checker cannot know them.
 if TYPE_CHECKING:
@@ -19,15 +21,17 @@ if TYPE_CHECKING:
 else:
     Api = Literal[tuple(DIALECTS)]
 
-Json = Any
 Name = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128, examples=["my-profile_1.0"]),
 ]
-KubernetesName = Annotated[
-    str,
-    Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=40, examples=["llama-8b"]),
-]
+
+
+class Adapter(Section):
+    """A LoRA adapter that is served beside the model."""
+
+    name: str = Field(min_length=1, description="The name requests ask for.")
+    uri: str = Field(min_length=1, description="Where it is: hf://, s3://, pvc://, or a path.")
 
 
 class Model(Section):
@@ -48,107 +52,17 @@ class Model(Section):
         default=None,
         description="A directory, tokenizer.json or Hugging Face id; by default the model's.",
     )
-
-
-class Engine(Section):
-    """The serving software and its settings."""
-
-    name: Literal["vllm", "tgi", "tensorrt-llm"] = Field(
-        default="vllm", description="Which engine."
+    revision: str | None = Field(
+        default=None, min_length=1, description="Commit, tag or branch of a hf:// model."
     )
-    version: str = Field(
-        default="0.32.0",
-        pattern=r"^\d+\.\d+(\.\d+)?([a-z0-9.+-]*)$",
-        examples=["0.32.0"],
-        description="Its version; rules and images follow it.",
-    )
-    backend: Literal["vllm", "vllm-huggingface", "tgi", "tensorrt-llm", "triton"] | None = Field(
+    chat_template: str | None = Field(
         default=None,
-        description="The way it is served on KServe; by default the engine's own image.",
+        min_length=1,
+        description="A Jinja file beside the profile (or an absolute path); by default the "
+        "tokenizer's own. On KServe it goes through a ConfigMap.",
     )
-    image: str | None = Field(
-        default=None, description="Container image; by default the version's own."
-    )
-    args: dict[str, Json] = Field(
-        default_factory=dict,
-        description="Engine arguments, spelled with _ or -; true is a bare flag, false its "
-        "negation, a mapping is passed as JSON.",
-    )
-    env: dict[str, str] = Field(
-        default_factory=dict, description="Environment variables of the engine."
-    )
-
-
-class Gpu(Section):
-    """Accelerators of one replica."""
-
-    count: Annotated[int, Field(ge=0)] = Field(
-        default=1, description="GPUs (or MIG slices) per replica."
-    )
-    type: str | None = Field(default=None, description="GPU product, for example H100 or L4.")
-    mig: str | None = Field(
-        default=None,
-        pattern=r"^\d+g\.\d+gb(\+me)?$",
-        examples=["1g.10gb"],
-        description="MIG profile of the GPU.",
-    )
-
-
-class Resources(Section):
-    """What one replica asks of a node."""
-
-    gpu: Gpu = Field(default_factory=Gpu, description="Accelerators.")
-    cpu: str = Field(
-        default="4",
-        pattern=r"^\d+(\.\d+)?m?$",
-        examples=["4", "500m"],
-        description="CPU request and limit.",
-    )
-    memory: str = Field(
-        default="32Gi",
-        pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$",
-        examples=["32Gi", "512Mi"],
-        description="Memory request and limit.",
-    )
-    shm: str = Field(
-        default="8Gi",
-        pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti)$",
-        examples=["8Gi"],
-        description="Size of /dev/shm.",
-    )
-
-
-class Autoscaling(Section):
-    """How replicas follow load."""
-
-    autoscaler: Literal["none", "hpa", "keda", "kpa"] = Field(
-        default="none",
-        description="Which autoscaler; none pins the replicas, as a benchmark wants.",
-    )
-    min_replicas: Annotated[int, Field(ge=0)] = Field(default=1, description="Fewest replicas.")
-    max_replicas: Positive = Field(default=1, description="Most replicas.")
-
-
-class Serving(Section):
-    """How KServe serves it."""
-
-    mode: Literal["Standard", "Knative"] = Field(default="Standard", description="Deployment mode.")
-    namespace: str | None = Field(
-        default=None,
-        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
-        max_length=63,
-        examples=["bench"],
-        description="Namespace; by default the context's.",
-    )
-    service: KubernetesName | None = Field(
-        default=None, description="Name of the InferenceService; by default the profile's."
-    )
-    replicas: Positive = Field(default=1, description="Replicas when nothing scales them.")
-    autoscaling: Autoscaling = Field(
-        default_factory=Autoscaling, description="Autoscaler and its limits."
-    )
-    startup_timeout_s: PositiveFloat = Field(
-        default=1800.0, description="How long start-up may take until the first token."
+    adapters: list[Adapter] = Field(
+        default_factory=list, description="LoRA adapters, on engines that serve them."
     )
 
 

@@ -43,7 +43,7 @@ def modern(root: Node, engine: str, version: str) -> tuple[Node, list[Finding]]:
     entries = dict(root.mapping)
     older = {key: entries.pop(key) for key in KEYS if key in entries}
     findings: list[Finding] = []
-    tree, found = _one_spelling(replace(root, value=entries))
+    tree, found = one_spelling(replace(root, value=entries))
     findings += found
     for key, path in MOVED.items():
         if key in older:
@@ -150,7 +150,7 @@ def _features(tree: Node, node: Node, engine: str, version: str, findings: list[
     return tree
 
 
-def _one_spelling(root: Node) -> tuple[Node, list[Finding]]:
+def one_spelling(root: Node) -> tuple[Node, list[Finding]]:
     """Engine arguments with underscores, so that a child's `max-num-seqs` meets its parent's."""
     arguments = root.get("engine", "args")
     if arguments is None or not arguments.mapping:

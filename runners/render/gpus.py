@@ -1,7 +1,7 @@
 """How a GPU that a profile names is asked for on a node."""
 
 from runners.errors import UsageError
-from runners.profiles.model import Gpu
+from runners.profiles.serving_section import Gpu
 
 # The label nvidia.com/gpu.product as GPU feature discovery writes it. Time-sliced GPUs
 # (suffix -SHARED) are left out: a neighbour's load would be measured too.
