@@ -59,7 +59,7 @@ def overrides(flags: dict[str, Any]) -> list[Override]:
     if flags["url"] is not None and flags["target"] is None:
         found.append(Override("target", "url", "--url"))
     if flags["backend"] is not None:
-        found += _backend(flags["backend"])
+        found += engine_overrides(flags["backend"])
     if flags["extra_engine_args"] is not None:
         found += _engine_arguments(flags["extra_engine_args"])
     for text in flags["settings"]:
@@ -106,7 +106,8 @@ def _to_a_rate(profile: str | None) -> list[Override]:
     ]
 
 
-def _backend(name: str) -> list[Override]:
+def engine_overrides(name: str) -> list[Override]:
+    """The engine and the way to serve it that a backend's name or alias stands for."""
     if name not in _BACKENDS:
         raise UsageError(f"--backend {name}: choose one of {', '.join(_BACKENDS)}")
     engine, backend = _BACKENDS[name]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     "measure": ("runners.cli.stages", "Measure a run directory again from its records."),
+    "validate": ("runners.cli.validate", "Check profiles without deploying anything."),
     "report": ("runners.cli.stages", "Write report.html of a run directory again."),
 }
 
@@ -145,6 +146,7 @@ def cli(ctx: click.Context, /, **flags: Any) -> int:
 
 def _load(flags: dict[str, Any]) -> "Loaded":
     from runners.cli.flags import DEFAULT_PROFILE, overrides
+    from runners.checks.check import checked
     from runners.profiles.load import load_profile
 
     if flags["existing"]:
@@ -152,7 +154,7 @@ def _load(flags: dict[str, Any]) -> "Loaded":
             f"--existing {flags['existing']}: measuring a cluster's InferenceService by name is "
             "not part of this version; give its address with --url"
         )
-    return load_profile(flags["profile"] or DEFAULT_PROFILE, overrides(flags))
+    return checked(load_profile(flags["profile"] or DEFAULT_PROFILE, overrides(flags)))
 
 
 def _target_options(flags: dict[str, Any]) -> Any:
@@ -207,12 +209,19 @@ def complain(message: str) -> None:
     print(f"error: {message}", file=sys.stderr)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code. No traceback for what a user can cause."""
+def main(
+    arguments: list[str] | None = None,
+    command: click.Command | None = None,
+    name: str = "bench.sh",
+) -> int:
+    """Run the command line; returns the exit code. No traceback for what a user can cause.
+
+    command: in place of the whole command line. name: how it is called in help texts.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     further: list[str] = []
     try:
-        code = cli.main(arguments, prog_name="bench.sh", standalone_mode=False)
+        code = (command or cli).main(arguments, prog_name=name, standalone_mode=False)
         return int(code or 0)
     except click.ClickException as error:
         message, failed = f"{error.format_message()} (see --help)", Exit.USAGE

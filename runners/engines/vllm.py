@@ -78,12 +78,20 @@ def flags(args: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def owned(key: str) -> str | None:
+    """Why an argument is the toolkit's to set; None for the profile's."""
+    return _OURS.get(_name(key))
+
+
 def _refuse_ours(key: str, place: str) -> str:
     """The flag of `key`; UsageError where it is the toolkit's to set."""
-    name = key.strip().lstrip("-").replace("_", "-")
-    if name in _OURS:
-        raise UsageError(f"{place}: {key} cannot be set here: {_OURS[name]}; remove it")
-    return f"--{name}"
+    if (why := owned(key)) is not None:
+        raise UsageError(f"{place}: {key} cannot be set here: {why}; remove it")
+    return f"--{_name(key)}"
+
+
+def _name(key: str) -> str:
+    return key.strip().lstrip("-").replace("_", "-")
 
 
 def _word(value: Any) -> str:

@@ -1,11 +1,18 @@
 """What an exchange amounts to once its bytes are understood."""
 
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 
-@dataclass(slots=True)
+KINDS = ("content", "reasoning", "tool_call")
+_CODE = {kind: code for code, kind in enumerate(KINDS)}
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """One arrival of content. tokens: None until known or shared out."""
+    """One arrival of content. tokens: None where unknown."""
 
     arrival_ns: int
     bytes: int
@@ -13,11 +20,22 @@ class Chunk:
     tokens: float | None = None
 
 
+def _column() -> "array[int]":
+    return array("q")
+
+
 @dataclass(slots=True)
 class Answer:
-    """Content arrivals and figures of one response; error as in Exchange."""
+    """Content arrivals and figures of one response; error as in Exchange.
 
-    chunks: list[Chunk] = field(default_factory=list)
+    arrivals, sizes, milli, kinds: one entry per chunk: its arrival in ns, bytes of text,
+    thousandths of tokens (negative until known or shared out), place in KINDS.
+    """
+
+    arrivals: "array[int]" = field(default_factory=_column)
+    sizes: "array[int]" = field(default_factory=_column)
+    milli: "array[int]" = field(default_factory=_column)
+    kinds: "array[int]" = field(default_factory=_column)
     texts: list[str] = field(default_factory=list)
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -29,9 +47,40 @@ class Answer:
     error_detail: str | None = None
     _counted: int = 0
 
-    def count(self, total: int, chunk: Chunk) -> None:
-        """The server says with `chunk` that it has made `total` tokens so far."""
-        chunk.tokens = float(total - self._counted)
+    @property
+    def chunks(self) -> list[Chunk]:
+        columns = zip(self.arrivals, self.sizes, self.kinds, self.milli, strict=True)
+        return [
+            Chunk(arrival, size, KINDS[kind], None if milli < 0 else milli / 1000)
+            for arrival, size, kind, milli in columns
+        ]
+
+    def add(self, arrival_ns: int, size: int, kind: str) -> int:
+        """A chunk with `size` bytes of text; its place."""
+        self.arrivals.append(arrival_ns)
+        self.sizes.append(size)
+        self.milli.append(-1)
+        self.kinds.append(_CODE[kind])
+        return len(self.arrivals) - 1
+
+    def add_run(
+        self, arrivals: Iterable[int], sizes: Sequence[int], totals: Sequence[int] | None
+    ) -> None:
+        """Successive chunks of kind content; totals: as of `count`, None without counts."""
+        self.arrivals.extend(arrivals)
+        self.sizes.extend(sizes)
+        self.kinds.frombytes(bytes(8 * len(sizes)))
+        if totals is None:
+            self.milli.extend([-1] * len(sizes))
+        else:
+            each = np.diff(np.array(totals, np.int64), prepend=self._counted) * 1000
+            self.milli.frombytes(each.tobytes())
+            self.output_tokens = self._counted = totals[-1]
+            self.counted_chunks = True
+
+    def count(self, total: int, chunk: int) -> None:
+        """The server says with the chunk at this place that it has made `total` tokens so far."""
+        self.milli[chunk] = (total - self._counted) * 1000
         self.output_tokens = self._counted = total
         self.counted_chunks = True
 
@@ -45,14 +94,15 @@ class Answer:
         Chunks without a count of their own share what is left by bytes; where every
         chunk has one, what was generated after the last text belongs to the last chunk.
         """
-        if self.output_tokens is None or not self.chunks:
+        if self.output_tokens is None or not self.arrivals:
             return
-        open_chunks = [chunk for chunk in self.chunks if chunk.tokens is None]
-        counted = sum(chunk.tokens for chunk in self.chunks if chunk.tokens is not None)
-        left = max(self.output_tokens - counted, 0.0)
-        if not open_chunks:
-            self.chunks[-1].tokens = (self.chunks[-1].tokens or 0.0) + left
+        milli = np.array(self.milli)
+        still_open = milli < 0
+        left = max(self.output_tokens * 1000 - int(milli[~still_open].sum()), 0)
+        if not still_open.any():
+            self.milli[-1] += left
             return
-        size = sum(chunk.bytes for chunk in open_chunks)
-        for chunk in open_chunks:
-            chunk.tokens = left * chunk.bytes / size
+        shares = np.cumsum(np.array(self.sizes)[still_open], dtype=np.float64)
+        upto = np.rint(shares * (left / shares[-1]))
+        milli[still_open] = np.diff(upto.astype(np.int64), prepend=0)
+        self.milli = array("q", milli.tobytes())

@@ -1,56 +1,28 @@
 """The load client: one event loop that sends on schedule and stamps what comes back."""
 
 import select
-import ssl
 import time
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
-import httptools
-
+from runners.load.backlog import Backlog, Tally
 from runners.load.clock import Alarm, WallClock, monotonic_ns
+from runners.load.connection import FAILURES, Connection, reason_of
 from runners.load.exchange import Exchange, ResponseFraming
 from runners.load.limits import Limits, Planned
 from runners.load.poller import Poller
-from runners.load.stream import Address, ReadLag, Stream
+from runners.load.stalls import Turns
+from runners.load.stream import Address, Stream
 
 _RETRY_CONNECT_NS = 100_000_000
 _LOOK_FOR_TIMEOUTS_NS = 250_000_000
 _LONGEST_WAIT_S = 0.1
 _MANY_STREAMS = 64
 _BREATH_NS = 300_000
-_MOST_BACKLOG = 100_000  # reads kept unparsed, some 30 MB; beyond, one out for one in
-_SHARE_COUNTS_FROM = 20  # finished requests; a share of fewer says little
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 _WRITABLE = select.POLLOUT
-
-
-@dataclass(eq=False)
-class Connection:
-    """A stream, the framing of what comes on it, and the request it carries."""
-
-    stream: Stream
-    framing: ResponseFraming
-    message: bytes = b""
-    last_ns: int = 0
-    used: bool = False
-
-
-@dataclass
-class Tally:
-    """Live counts, for progress and for the record of how the client itself did."""
-
-    sent: int = 0
-    done: int = 0
-    ok: int = 0
-    failed: int = 0
-    connections: int = 0
-    reconnects: int = 0
-    stopped: str | None = None
-    lag: ReadLag = field(default_factory=ReadLag)
 
 
 class Client:
@@ -67,21 +39,20 @@ class Client:
         progress: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
         self.tally = Tally()
-        self.wall = WallClock.start()
+        self.wall = WallClock()
         self.kernel_stamps = True
         self._addresses, self._limits = addresses, limits
-        self._finished, self._progress = finished, progress
+        self._backlog, self._progress = Backlog(limits, self.tally, finished), progress
         self._poller, self._alarm = Poller(), Alarm()
         if self._alarm.fd is not None:
             self._poller.watch(self._alarm.fd, select.POLLIN, known=False)
         self._connections: dict[int, Connection] = {}
         self._idle: deque[Connection] = deque()
-        self._unparsed: deque[Exchange] = deque()
-        self._backlog = 0
         self._free_since: deque[int] = deque()
         self._think_times: Iterator[int] | None = None
         self._in_flight = 0
         self._sparse = False
+        self._polled_ns = monotonic_ns()
         self._measured = 0
         self._not_before_ns = 0
         self._stop_ns: int | None = None
@@ -116,6 +87,8 @@ class Client:
         ns, before it is free for its first request and again after each answer.
         """
         self._think_times = think_times
+        self._polled_ns = monotonic_ns()
+        self.tally.turns = Turns(self._polled_ns)
         for _ in range(self._limits.concurrency or 0):
             self._free_slot(start_ns)
         upcoming = next(plan, None)
@@ -135,9 +108,10 @@ class Client:
             if upcoming is None and not self._in_flight:
                 break
             self._poll_or_parse(self._next_due_ns(upcoming, start_ns), now)
+        self.tally.turns.end(monotonic_ns())
         self._close_everything()
-        while self._unparsed:
-            self._hand_over()
+        while self._backlog:
+            self._understand_one()
         self._progress(self.tally)
 
     def _is_over(self, now: int) -> bool:
@@ -239,9 +213,9 @@ class Client:
     # -- events --------------------------------------------------------------------
 
     def _poll_or_parse(self, due_ns: int | None, now: int) -> None:
-        if self._unparsed:
+        if self._backlog:
             if not self._poll_once(0.0) and (due_ns is None or due_ns - now > 1_000_000):
-                self._hand_over()
+                self._understand_one()
             return
         if self._sparse and (due_ns is None or due_ns - now > 2 * _BREATH_NS):
             time.sleep(_BREATH_NS / 1e9)
@@ -255,25 +229,33 @@ class Client:
 
     def _poll_once(self, seconds: float) -> bool:
         """Handle what is ready; False when nothing was."""
+        self.tally.turns.add(monotonic_ns() - self._polled_ns)
         ready = self._poller.wait(seconds)
+        self._polled_ns = monotonic_ns()
+        self.wall.refresh(self._polled_ns)
         # Arrivals have their times from the kernel: where few of many streams are ready at
         # once, letting some more gather serves them all with one wake-up.
         self._sparse = self._in_flight >= _MANY_STREAMS and len(ready) < self._in_flight // 4
         for fd, mask in ready:
-            if fd == self._alarm.fd:
-                self._alarm.clear()
-                continue
             connection = self._connections.get(fd)
             if connection is None:
+                if fd == self._alarm.fd:
+                    self._alarm.clear()
                 continue
             try:
-                if mask & _WRITABLE:
-                    self._on_writable(connection)
-                if mask & ~_WRITABLE and fd in self._connections:
-                    self._on_readable(connection)
-            except (OSError, httptools.HttpParserError) as error:
-                self._lost(connection, _reason(error))
+                if connection.reads is None or mask != select.POLLIN:
+                    self._on_event(connection, mask)
+                elif not connection.reads.take():
+                    self._take_in(connection, *connection.stream.kept())
+            except FAILURES as error:
+                self._lost(connection, reason_of(error))
         return bool(ready)
+
+    def _on_event(self, connection: Connection, mask: int) -> None:
+        if mask & _WRITABLE:
+            self._on_writable(connection)
+        if mask & ~_WRITABLE and connection.stream.fileno() in self._connections:
+            self._on_readable(connection)
 
     def _on_writable(self, connection: Connection) -> None:
         was_ready = connection.stream.ready
@@ -295,24 +277,22 @@ class Client:
         self._settle(connection, was_ready)
         if not connection.stream.ready and connection.stream.wants_write:
             self._poller.watch(connection.stream.fileno(), _READABLE | _WRITABLE, known=True)
-        if read is None:
-            return
-        data, stamp = read
+        if read is not None:
+            kept, stamps = connection.stream.kept()
+            data, stamp = read
+            self._take_in(connection, [*kept, data], [*stamps, stamp])
+
+    def _take_in(self, connection: Connection, reads: list[bytes], stamps: list[int]) -> None:
         exchange = connection.framing.exchange
-        if not data:
-            if exchange is not None and connection.framing.ends_with_connection:
-                exchange.complete, exchange.end_ns = True, stamp
-                connection.framing.keep_alive = False
-                self._complete(connection, exchange)
-            else:
-                self._lost(connection, "the server closed the connection", stamp)
-            return
-        connection.last_ns = stamp
-        connection.framing.feed(data, stamp)
-        if exchange is None:
-            raise OSError("the server spoke without being asked")
-        if exchange.complete:
+        ended = connection.take_in(reads, stamps)
+        if exchange is not None and exchange.complete:
             self._complete(connection, exchange)
+        elif ended and exchange is not None and connection.framing.ends_with_connection:
+            exchange.complete, exchange.end_ns = True, stamps[-1]
+            connection.framing.keep_alive = False
+            self._complete(connection, exchange)
+        elif ended:
+            self._lost(connection, "the server closed the connection", stamps[-1])
 
     def _complete(self, connection: Connection, exchange: Exchange) -> None:
         connection.framing.exchange = None
@@ -326,6 +306,7 @@ class Client:
     def _lost(self, connection: Connection, reason: str, at_ns: int | None = None) -> None:
         """A connection ended. The request on it failed, unless it can be asked again:
         a kept-alive connection that the server had closed before it read the request."""
+        connection.catch_up()
         exchange = connection.framing.exchange
         connection.framing.exchange = None
         self._drop(connection)
@@ -362,38 +343,20 @@ class Client:
         if self._limits.concurrency is not None:
             self._free_slot(now)
         self.tally.done += 1
-        self._unparsed.append(exchange)
-        self._backlog += len(exchange.body)
-        if self._backlog > _MOST_BACKLOG:
-            self._hand_over()
+        self._backlog.add(exchange)
+        if self._backlog.is_full:
+            self._understand_one()
 
-    def _hand_over(self) -> None:
-        exchange = self._unparsed.popleft()
-        self._backlog -= len(exchange.body)
-        if self._finished(exchange):
-            self.tally.ok += 1
-            return
-        self.tally.failed += 1
-        if self.tally.stopped is None and (reason := self._too_many_failed()):
-            self.tally.stopped = reason
+    def _understand_one(self) -> None:
+        self._backlog.understand_one()
+        if self.tally.stopped is not None:
             self._stop_ns = 0
-
-    def _too_many_failed(self) -> str | None:
-        limits, failed = self._limits, self.tally.failed
-        finished = failed + self.tally.ok
-        if failed == finished == limits.give_up_after:
-            return f"the first {failed} requests all failed"
-        if limits.failures is not None and failed >= limits.failures:
-            return f"{failed} failures spent a worker's part of load.stop_after_failures.count"
-        share = limits.failure_share
-        if share is not None and finished >= _SHARE_COUNTS_FROM and failed > share * finished:
-            return f"{failed} of {finished} requests failed, above load.stop_after_failures.share"
-        return None
 
     def _look_for_timeouts(self, now: int) -> None:
         for connection in list(self._connections.values()):
             exchange = connection.framing.exchange
-            if exchange is not None and now - connection.last_ns > self._limits.timeout_ns:
+            if exchange is not None and now - connection.last_heard_ns > self._limits.timeout_ns:
+                connection.catch_up()
                 connection.framing.exchange = None
                 self._drop(connection)
                 error = "connect" if exchange.sent_ns is None else "timeout"
@@ -401,17 +364,10 @@ class Client:
 
     def _close_everything(self) -> None:
         for connection in list(self._connections.values()):
+            connection.catch_up()
             exchange = connection.framing.exchange
             connection.framing.exchange = None
             self._drop(connection)
             if exchange is not None:
                 self._end(exchange, "interrupted", "stopped before the answer was complete")
         self._alarm.close()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {error.verify_message}"
-    if isinstance(error, httptools.HttpParserError):
-        return f"not HTTP/1.1: {error}"
-    return str(error)

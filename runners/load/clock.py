@@ -6,7 +6,12 @@ import socket
 import struct
 import sys
 import time
-from dataclasses import dataclass
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 monotonic_ns = time.monotonic_ns
 
@@ -26,13 +31,21 @@ def enable_kernel_stamps(sock: socket.socket) -> bool:
     return True
 
 
-def kernel_stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int | None:
-    """The wall-clock stamp of the last segment of a read, in ns; None without one."""
+def kernel_stamp(ancillary: list[tuple[int, int, bytes]]) -> bytes | None:
+    """The wall-clock timespec of the last segment of a read; None without one."""
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = _TIMESPEC.unpack(data[: _TIMESPEC.size])
-            return int(seconds * 1_000_000_000 + nanoseconds)
+            return data[: _TIMESPEC.size]
     return None
+
+
+def nanoseconds(timespec: bytes) -> int:
+    seconds, rest = _TIMESPEC.unpack(timespec)
+    return int(seconds * 1_000_000_000 + rest)
+
+
+def timespec(wall_ns: int) -> bytes:
+    return _TIMESPEC.pack(*divmod(wall_ns, 1_000_000_000))
 
 
 def wall_offset_ns() -> int:
@@ -47,28 +60,42 @@ def wall_offset_ns() -> int:
     return best_offset
 
 
-@dataclass
 class WallClock:
     """Translates kernel stamps (wall clock) to monotonic time while NTP slews the wall.
 
     The offset is looked at again at least every 50 ms, far more often than any slew
-    (at most 0.5 ms per s) could matter; a jump of it is a stepped clock.
+    (at most 0.5 ms per s) could matter; a jump of it is a stepped clock. All offsets are
+    kept, so that a stamp can be translated later by the offset of its own time.
     """
 
-    offset_ns: int
-    checked_ns: int
-    largest_step_ns: int = 0
-
-    @classmethod
-    def start(cls) -> "WallClock":
-        return cls(wall_offset_ns(), monotonic_ns())
+    def __init__(self) -> None:
+        self.offset_ns, self._checked_ns = wall_offset_ns(), monotonic_ns()
+        self.largest_step_ns = 0
+        self._since = array("q", [self._checked_ns])
+        self._offsets = array("q", [self.offset_ns])
 
     def refresh(self, now_ns: int) -> None:
-        if now_ns - self.checked_ns < 50_000_000:
+        if now_ns - self._checked_ns < 50_000_000:
             return
         offset = wall_offset_ns()
         self.largest_step_ns = max(self.largest_step_ns, abs(offset - self.offset_ns))
-        self.offset_ns, self.checked_ns = offset, now_ns
+        self.offset_ns, self._checked_ns = offset, now_ns
+        self._since.append(now_ns)
+        self._offsets.append(offset)
+
+    def arrivals(
+        self, stamps: Sequence[bytes], read_ns: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Kernel stamps of successive reads as monotonic ns, none later than its read.
+
+        stamps: as `kernel_stamp` gives them; read_ns: when each read returned.
+        """
+        seconds, rest = np.frombuffer(b"".join(stamps), np.int64).reshape(-1, 2).T
+        # The offsets in force from the first read to the last: the one before, and any since.
+        first, last = (bisect_right(self._since, int(read_ns[at])) for at in (0, -1))
+        in_force = np.array(self._offsets[max(first - 1, 0) : last])
+        at = np.searchsorted(np.array(self._since[first:last]), read_ns, side="right")
+        return np.minimum(seconds * 1_000_000_000 + rest - in_force[at], read_ns)
 
 
 class Alarm:

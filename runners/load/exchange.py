@@ -1,18 +1,24 @@
 """One request and what came back, kept as raw stamped bytes until it is parsed."""
 
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httptools
 
 
+def _times() -> "array[int]":
+    return array("q")
+
+
 @dataclass(slots=True)
 class Exchange:
     """A request under way or done. Times are monotonic ns.
 
-    body: pieces of the response body in order, each with the stamp of the read that
-    brought it. error: an error class (see docs/metrics.md) or None. connect_ns, tls_ns: how
-    long TCP and TLS took where the request opened its own connection.
+    body: pieces of the response body in order, one per read that brought any; stamps: the
+    arrival of each. error: an error class (see docs/metrics.md) or None. connect_ns, tls_ns:
+    how long TCP and TLS took where the request opened its own connection.
     """
 
     request_id: int
@@ -25,13 +31,19 @@ class Exchange:
     status: int | None = None
     location: str | None = None
     encoding: str | None = None
-    body: list[tuple[int, bytes]] = field(default_factory=list)
+    body: list[bytes] = field(default_factory=list)
+    stamps: "array[int]" = field(default_factory=_times)
     error: str | None = None
     error_detail: str | None = None
     capped: bool = False
     connect_ns: int | None = None
     tls_ns: int | None = None
     complete: bool = False
+
+    def arrive(self, stamp: int, piece: bytes) -> None:
+        """The next piece of the body."""
+        self.body.append(piece)
+        self.stamps.append(stamp)
 
     def fail(self, error: str, detail: str, at_ns: int) -> None:
         self.error, self.error_detail, self.end_ns = error, detail[:300], at_ns
@@ -40,22 +52,40 @@ class Exchange:
 class ResponseFraming:
     """Finds the body and the end of HTTP/1.1 responses on one connection (llhttp).
 
-    Feed it every read; the body pieces land in the current exchange.
+    Feed it every read; the body pieces land in the current exchange. chunked: whether the
+    current response is, once its head has been read.
     """
 
     def __init__(self) -> None:
         self.exchange: Exchange | None = None
         self.keep_alive = True
         self.ends_with_connection = False
+        self.chunked = False
         self._framed = False
         self._stamp = 0
         self._interim = False
+        self._parts: list[bytes] = []
+        self.on_body = self._parts.append
         self._parser: Any = httptools.HttpResponseParser(self)
 
-    def feed(self, data: bytes, stamp: int) -> None:
+    def feed(self, reads: Iterable[bytes], stamps: Iterable[int]) -> None:
         """Raises httptools.HttpParserError for what is not HTTP/1.1."""
-        self._stamp = stamp
-        self._parser.feed_data(data)
+        feed, parts, exchange = self._parser.feed_data, self._parts, self.exchange
+        try:
+            for data, self._stamp in zip(reads, stamps, strict=True):
+                feed(data)
+                if len(parts) == 1 and exchange is not None:  # nearly always: one event to a read
+                    exchange.body.append(parts.pop())
+                    exchange.stamps.append(self._stamp)
+                elif parts:
+                    self._keep_parts()
+        finally:
+            self._keep_parts()
+
+    def _keep_parts(self) -> None:
+        if self._parts and self.exchange is not None:
+            self.exchange.arrive(self._stamp, b"".join(self._parts))
+        self._parts.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.exchange is None:
@@ -65,8 +95,14 @@ class ResponseFraming:
             self.exchange.location = value.decode("latin-1")
         elif lowered == b"content-encoding":
             self.exchange.encoding = value.decode("latin-1").lower()
-        elif lowered in (b"content-length", b"transfer-encoding"):
+        elif lowered == b"content-length":
             self._framed = True
+        elif lowered == b"transfer-encoding":
+            self._framed = True
+            self.chunked = value.lower().rstrip().endswith(b"chunked")
+
+    def on_message_begin(self) -> None:
+        self.chunked = False
 
     def on_headers_complete(self) -> None:
         status = int(self._parser.get_status_code())
@@ -76,10 +112,6 @@ class ResponseFraming:
             self.keep_alive = bool(self._parser.should_keep_alive())
             self.ends_with_connection = not self._framed
             self._framed = False
-
-    def on_body(self, body: bytes) -> None:
-        if self.exchange is not None:
-            self.exchange.body.append((self._stamp, body))
 
     def on_message_complete(self) -> None:
         if self.exchange is not None and not self._interim:

@@ -7,9 +7,9 @@ import orjson
 
 from runners.load.answer import Answer
 from runners.load.dialects.dialect import Dialect, Json
-from runners.load.dialects.shape import shape_of, take_text
+from runners.load.dialects.shape import shape_of, take_run
 from runners.load.exchange import Exchange
-from runners.load.sse import events
+from runners.load.sse import EventStream
 
 _FACTS = (
     ("prompt_tokens", int),
@@ -36,7 +36,7 @@ def read_answer(
             else:
                 _read_whole(dialect, exchange, answer, keep_text)
         # Whatever JSON a server sends, the worker lives on and the request has failed.
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError) as error:
             answer.fail("malformed", f"not of this API's form: {error}")
         _check_types(answer)
         if answer.error is None:
@@ -58,7 +58,7 @@ def error_message(body: bytes) -> str:
 
 
 def _refused(exchange: Exchange, answer: Answer) -> None:
-    detail = error_message(b"".join(piece for _, piece in exchange.body))
+    detail = error_message(b"".join(exchange.body))
     if exchange.location:
         detail = f"redirect to {exchange.location} is not followed"
     answer.fail(f"http_{exchange.status}", detail)
@@ -71,11 +71,9 @@ def _objects(
 
     Events of a shape already known go straight into the answer.
     """
-    shape = None
-    for stamp, data in events(exchange.body):
-        if shape is not None and (found := shape.fullmatch(data)):
-            take_text(answer, stamp, found, keep_text)
-            continue
+    stream, shape = EventStream(exchange.body, exchange.stamps), None
+    while (found := stream.next()) is not None:
+        stamp, data = found
         if data == b"[DONE]":
             answer.done = True
             continue
@@ -84,11 +82,15 @@ def _objects(
             return
         yield stamp, event
         if shape is None and dialect.is_plain is not None and dialect.is_plain(event):
-            shape = shape_of(data)
+            raw = stream.data[stream.begun : stream.at]
+            if raw.rstrip(b"\r\n") == b"data: " + data:
+                shape = shape_of(raw)
+        if shape is not None:
+            stream.at = take_run(shape, stream.data, stream.at, answer, stream.arrival, keep_text)
 
 
 def _read_whole(dialect: Dialect, exchange: Exchange, answer: Answer, keep_text: bool) -> None:
-    body = _object(b"".join(piece for _, piece in exchange.body), answer, "the answer")
+    body = _object(b"".join(exchange.body), answer, "the answer")
     if body is not None:
         dialect.read_whole(body, exchange.end_ns or 0, answer, keep_text)
 
@@ -112,13 +114,18 @@ def _check_types(answer: Answer) -> None:
     """Facts that readers took over as the server gave them."""
     for name, kind in _FACTS:
         value = getattr(answer, name)
-        if value is not None and type(value) is not kind:
+        if value is not None and (type(value) is not kind or not _is_sane(value)):
             setattr(answer, name, None)
             answer.fail("malformed", f"not of this API's form: {name} is {value!r}")
+
+
+def _is_sane(value: object) -> bool:
+    """Counts fit into a column of the records."""
+    return not isinstance(value, int) or 0 <= value < 1 << 31
 
 
 def _judge(answer: Answer, exchange: Exchange) -> None:
     if not exchange.complete or not (answer.done or answer.finish_reason):
         answer.fail("broken_stream", "the answer ended before its last event")
-    elif not answer.chunks:
+    elif not answer.arrivals:
         answer.fail("empty", f"no content (finish reason {answer.finish_reason})")

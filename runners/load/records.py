@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from runners.load.worker import CHUNK_COLUMNS, KINDS
+from runners.load.answer import KINDS
+from runners.load.worker import CHUNK_COLUMNS
 from runners.rundir import RunDirectory, writing
 
 _CHUNK_ROWS_AT_ONCE = 1 << 20

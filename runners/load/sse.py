@@ -1,40 +1,51 @@
 """Server-sent events out of stamped bytes (WHATWG HTML, section 9.2, as far as APIs use it)."""
 
 import re
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
 
 _BOUNDARY = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE = re.compile(rb"\r\n|\n|\r")
 
 
-def events(pieces: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
-    """Yield (stamp, data) per event; the stamp is that of the piece that completed it.
+class EventStream:
+    """A body of stamped pieces, read event by event.
 
-    Comments and fields other than data are dropped, data lines are joined by a newline.
-    A last event without its blank line is yielded too: servers forget it.
+    data: the whole of it. at: where the next event begins. begun: where the latest one did.
     """
-    rest, stamp = b"", 0
-    for stamp, piece in pieces:
-        if not rest and piece.endswith(b"\n\n") and b"\r" not in piece:
-            if piece.find(b"\n") == len(piece) - 2 and piece.startswith(b"data: "):
-                yield stamp, piece[6:-2]  # one event to a read: told apart without taking it apart
-                continue
-            for block in piece[:-2].split(b"\n\n"):  # the usual case, several times faster
-                data = _data(block)
-                if data is not None:
-                    yield stamp, data
-            continue
-        rest = rest + piece if rest else piece
-        if rest.endswith(b"\r") and not rest.endswith(b"\r\r"):
-            continue  # may be half of \r\n
-        *whole, rest = _BOUNDARY.split(rest)
-        for block in whole:
-            data = _data(block)
+
+    def __init__(self, pieces: Sequence[bytes], stamps: Sequence[int]) -> None:
+        self.data = b"".join(pieces)
+        self.at = self.begun = 0
+        self._ends = list(accumulate(map(len, pieces)))
+        self._stamps = stamps
+
+    def arrival(self, place: int) -> int:
+        """When the bytes before this place had arrived: the stamp of the piece with the last."""
+        return self._stamps[bisect_left(self._ends, place)]
+
+    def next(self) -> tuple[int, bytes] | None:
+        """(arrival, data) of the next event; None at the end.
+
+        Comments and fields other than data are dropped, data lines are joined by a newline.
+        A last event without its blank line counts too: servers forget it.
+        """
+        while self.at < len(self.data):
+            self.begun = self.at
+            stop, self.at = self._bounds(self.at)
+            data = _data(self.data[self.begun : stop])
             if data is not None:
-                yield stamp, data
-    data = _data(rest)
-    if data is not None:
-        yield stamp, data
+                return self.arrival(self.at), data
+        return None
+
+    def _bounds(self, begin: int) -> tuple[int, int]:
+        """(end of the block that begins here, begin of the next)."""
+        stop = self.data.find(b"\n\n", begin)
+        if stop >= 0 and self.data.find(b"\r", begin, stop) < 0:
+            return stop, stop + 2
+        boundary = _BOUNDARY.search(self.data, begin)
+        return boundary.span() if boundary else (len(self.data), len(self.data))
 
 
 def _data(block: bytes) -> bytes | None:

@@ -8,15 +8,23 @@ from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from runners.load.clock import (
     STAMP_SPACE,
     WallClock,
     enable_kernel_stamps,
-    kernel_stamp_ns,
+    kernel_stamp,
     monotonic_ns,
+    nanoseconds,
+    timespec,
 )
 
 READ_SIZE = 1 << 18
+_END = b"\r\n\r\n"
+_MOST = 256  # kept reads, so that looking at them is no stall
+_MOST_LAGS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -54,14 +62,57 @@ class ReadLag:
         self._skip = 0
 
     def add(self, lag_ns: int) -> None:
-        if self._skip:
-            self._skip -= 1
-            return
-        self.values.append(lag_ns)
-        self._skip = self._every - 1
-        if len(self.values) == 2_000_000:
+        self.extend(np.array([lag_ns]))
+
+    def extend(self, lags_ns: npt.NDArray[np.int64]) -> None:
+        """Of successive reads."""
+        kept = lags_ns[self._skip :: self._every]
+        self._skip = (self._skip - len(lags_ns)) % self._every
+        self.values.frombytes(kept.tobytes())
+        if len(self.values) >= _MOST_LAGS:
             self.values = self.values[::2]
             self._every *= 2
+
+
+class Reads:
+    """Reads of one connection kept as the kernel gave them, to be looked at later.
+
+    An answer in chunks ends with an empty line, so only a read that ends with one, or is too
+    short to tell, can be its last: until then nothing has to be understood.
+
+    stamped: whether the kernel has stamped every byte of it.
+    """
+
+    def __init__(self, sock: socket.socket, wall: WallClock) -> None:
+        self._recvmsg, self._wall = sock.recvmsg, wall
+        self.stamped = True
+        self.read_ns = array("q")
+        self._data: list[bytes] = []
+        self._stamps: list[bytes] = []
+
+    def take(self) -> bool:
+        """Read once; False when it is time to look. Raises OSError."""
+        try:
+            data, ancillary, _, _ = self._recvmsg(READ_SIZE, STAMP_SPACE)
+        except BlockingIOError:
+            return True
+        now = monotonic_ns()
+        if len(ancillary) == 1:
+            stamp = ancillary[0][2]
+        else:
+            self.stamped = self.stamped and not data
+            stamp = timespec(now + self._wall.offset_ns)
+        self._data.append(data)
+        self.read_ns.append(now)
+        self._stamps.append(stamp)
+        return len(data) >= 4 and data[-4:] != _END and len(self._data) < _MOST
+
+    def clear(self) -> tuple[list[bytes], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(data, arrivals, lags) of what was kept, in ns; nothing is kept any more."""
+        data, read_ns = self._data, np.array(self.read_ns)
+        arrivals = self._wall.arrivals(self._stamps, read_ns)
+        self._data, self.read_ns, self._stamps = [], array("q"), []
+        return data, arrivals, read_ns - arrivals
 
 
 class Stream:
@@ -81,6 +132,7 @@ class Stream:
         self.connected_ns: int | None = None
         self.ready_ns: int | None = None
         self._unsent = bytearray()
+        self._reads = Reads(self.sock, wall)
         self._tls: ssl.SSLObject | None = None
         if address.tls is not None:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -148,16 +200,28 @@ class Stream:
         now = monotonic_ns()
         stamp = now
         if self.kernel_stamps and data:
-            wall = kernel_stamp_ns(ancillary)
-            if wall is None:
+            kernel = kernel_stamp(ancillary)
+            if kernel is None:
                 self.kernel_stamps = False
             else:
-                self._wall.refresh(now)
-                stamp = min(wall - self._wall.offset_ns, now)
+                stamp = min(nanoseconds(kernel) - self._wall.offset_ns, now)
                 self._lag.add(now - stamp)
         if self._tls is None:
             return data, stamp
         return self._decrypt(data, stamp)
+
+    def keep_reads(self) -> Reads | None:
+        """Where reads may be kept unseen from here on; None where each has to be looked at."""
+        return self._reads if self.kernel_stamps and self._tls is None else None
+
+    def kept(self) -> tuple[list[bytes], list[int]]:
+        """(data, arrivals) of the reads kept since; b"" at the end, as of `read`."""
+        if not len(self._reads.read_ns):
+            return [], []
+        data, arrivals, lags = self._reads.clear()
+        self.kernel_stamps = self.kernel_stamps and self._reads.stamped
+        self._lag.extend(lags)
+        return data, arrivals.tolist()
 
     def _is_ready(self) -> None:
         self.ready, self.ready_ns = True, monotonic_ns()

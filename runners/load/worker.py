@@ -16,7 +16,6 @@ import select
 import signal
 import sys
 import time
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,7 +28,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import orjson
 
-from runners.load.client import Client, Tally
+from runners.load.backlog import Tally
+from runners.load.client import Client
 from runners.load.clock import die_with_parent, monotonic_ns, tighten_timers
 from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange
@@ -37,8 +37,6 @@ from runners.load.limits import Limits, Planned
 from runners.load.reading import read_answer
 from runners.load.stream import resolve, tls_context
 
-KINDS = ("content", "reasoning", "tool_call")
-_KIND = {name: number for number, name in enumerate(KINDS)}
 CHUNK_COLUMNS = ("request_id", "arrival_ns", "bytes", "tokens_milli", "kind")
 
 
@@ -101,8 +99,8 @@ class Records:
         error, detail = exchange.error, exchange.error_detail
         if error is None or (error == "broken_stream" and answer.error == "stream_error"):
             error, detail = answer.error, answer.error_detail
-        chunks = answer.chunks
-        first = chunks[0].arrival_ns - start if chunks and self._spec.stream else None
+        arrivals = answer.arrivals
+        first = arrivals[0] - start if arrivals and self._spec.stream else None
         row = (
             exchange.request_id,
             self._spec.index,
@@ -111,13 +109,13 @@ class Records:
             exchange.intended_ns - start,
             None if exchange.sent_ns is None else exchange.sent_ns - start,
             first,
-            chunks[-1].arrival_ns - start if chunks else None,
+            arrivals[-1] - start if arrivals else None,
             None if exchange.end_ns is None else exchange.end_ns - start,
             answer.prompt_tokens,
             answer.output_tokens,
             answer.cached_tokens,
             None if answer.output_tokens is None else "usage",
-            len(chunks),
+            len(arrivals),
             exchange.requested_tokens,
             answer.finish_reason,
             exchange.status,
@@ -128,14 +126,14 @@ class Records:
             exchange.tls_ns,
             "".join(answer.texts) if self._spec.keep_responses else None,
         )
-        rows = array("q")
-        number = exchange.request_id
-        for chunk in chunks:
-            tokens = -1 if chunk.tokens is None else int(chunk.tokens * 1000 + 0.5)
-            rows.extend((number, chunk.arrival_ns - start, chunk.bytes, tokens, _KIND[chunk.kind]))
+        rows = np.empty((len(arrivals), len(CHUNK_COLUMNS)), np.int64)
+        rows[:, 0] = exchange.request_id
+        for place, column in enumerate((arrivals, answer.sizes, answer.milli, answer.kinds), 1):
+            rows[:, place] = column
+        rows[:, 1] -= start
         with written():
             self._requests.write(orjson.dumps(row) + b"\n")
-            rows.tofile(self._chunks)
+            self._chunks.write(rows.data)
         self.counted_chunks += answer.counted_chunks
         return error is None
 

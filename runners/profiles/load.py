@@ -32,6 +32,7 @@ __all__ = [
     "Override",
     "ProfileError",
     "dump",
+    "engine_of",
     "find_profile",
     "list_profiles",
     "load_profile",
@@ -210,6 +211,11 @@ def _apply(tree: Node, override: Override, engine: str, version: str) -> tuple[N
     if path[:2] == ("engine", "args") and len(path) > 2:
         path = (*path[:2], older.argument_name(path[2]), *path[3:])
     return set_at(tree, path, override.node()), []
+
+
+def engine_of(path: Path, overrides: Sequence[Override] = ()) -> tuple[str, str]:
+    """Name and version of the engine that a profile's file, its parents and overrides say."""
+    return _engine(read_chain(path), overrides)
 
 
 def _engine(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[str, str]:

@@ -26,13 +26,13 @@ def streamed(api: str, *events: Json | bytes, complete: bool = True) -> Answer:
     exchange = Exchange(0, 0, 8, False, 0, status=200, complete=complete)
     for number, event in enumerate(events, 1):
         data = event if isinstance(event, bytes) else json.dumps(event).encode()
-        exchange.body.append((number, b"data:" + data + b"\n\n"))
+        exchange.arrive(number, b"data:" + data + b"\n\n")
     return read_answer(DIALECTS[api], exchange, stream=True, keep_text=True)
 
 
 def whole(api: str, body: Json, status: int = 200) -> Answer:
     exchange = Exchange(0, 0, 8, False, 0, status=status, complete=True, end_ns=55)
-    exchange.body.append((50, json.dumps(body).encode()))
+    exchange.arrive(50, json.dumps(body).encode())
     return read_answer(DIALECTS[api], exchange, stream=False, keep_text=True)
 
 
@@ -212,8 +212,8 @@ def _understood(api: str, data: bytes, cuts: list[int]) -> tuple[object, ...]:
     framing = ResponseFraming()
     exchange = framing.exchange = Exchange(0, 0, 8, False, 0)
     edges = sorted({0, *(cut % len(data) for cut in cuts), len(data)})
-    for number, (start, stop) in enumerate(pairwise(edges)):
-        framing.feed(data[start:stop], number)
+    reads = [data[start:stop] for start, stop in pairwise(edges)]
+    framing.feed(reads, range(len(reads)))
     answer = read_answer(DIALECTS[api], exchange, stream=True, keep_text=True)
     chunks = [(chunk.bytes, chunk.tokens) for chunk in answer.chunks]
     return answer.error, answer.texts, answer.output_tokens, chunks
@@ -260,9 +260,9 @@ def _understood(api: str, data: bytes, cuts: list[int]) -> tuple[object, ...]:
 def test_strange_json_fails_the_request_and_never_the_worker(api: str, event: object) -> None:
     data = json.dumps(event).encode()
     exchange = Exchange(0, 0, 8, False, 0, status=200, complete=True, end_ns=2)
-    exchange.body.append((1, data))
+    exchange.arrive(1, data)
     for stream, body in ((False, data), (True, b"data: " + data + b"\n\n")):
-        exchange.body[0] = (1, body)
+        exchange.body[0] = body
         answer = read_answer(DIALECTS[api], exchange, stream=stream)
         assert answer.output_tokens is None or isinstance(answer.output_tokens, int)
 

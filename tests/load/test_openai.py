@@ -18,9 +18,9 @@ def stream(*events: dict[str, Any] | tuple[int, bytes]) -> Answer:
     exchange = Exchange(0, 0, 8, False, 0, status=200, complete=True)
     for number, event in enumerate(events, 1):
         if isinstance(event, tuple):
-            exchange.body.append(event)
+            exchange.arrive(*event)
         else:
-            exchange.body.append((number, b"data: " + orjson.dumps(event) + b"\n\n"))
+            exchange.arrive(number, b"data: " + orjson.dumps(event) + b"\n\n")
     return read_answer(DIALECTS["chat"], exchange, stream=True)
 
 
@@ -99,7 +99,7 @@ def test_a_whole_answer_has_one_arrival_and_no_first_token() -> None:
         },
     }
     exchange = Exchange(0, 0, 8, False, 0, status=200, complete=True, end_ns=55)
-    exchange.body.append((50, orjson.dumps(body)))
+    exchange.arrive(50, orjson.dumps(body))
     answer = read_answer(DIALECTS["chat"], exchange, stream=False)
     assert (answer.output_tokens, answer.cached_tokens, answer.error) == (4, 2, None)
     assert [(chunk.arrival_ns, chunk.tokens) for chunk in answer.chunks] == [(55, 4)]

@@ -9,18 +9,23 @@ from hypothesis import strategies as st
 from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange, ResponseFraming
 from runners.load.reading import read_answer
-from runners.load.sse import events
+from runners.load.sse import EventStream
 from tests.load.scripted_server import LAST_CHUNK, STREAM_HEAD, chunked
+
+
+def events(*pieces: tuple[int, bytes]) -> list[tuple[int, bytes]]:
+    stream = EventStream([data for _, data in pieces], [stamp for stamp, _ in pieces])
+    return list(iter(stream.next, None))
 
 
 def test_fields_comments_and_line_ends() -> None:
     stream = b": comment\n\nevent: x\r\ndata: one\r\ndata:two\r\n\r\nid: 7\n\ndata: three"
-    assert [data for _, data in events([(1, stream)])] == [b"one\ntwo", b"three"]
+    assert [data for _, data in events((1, stream))] == [b"one\ntwo", b"three"]
 
 
 def test_the_stamp_is_that_of_the_piece_which_completed_the_event() -> None:
     pieces = [(10, b"data: a"), (20, b"\n"), (30, b"\ndata: b\n\ndata"), (40, b": c\n\n")]
-    assert list(events(pieces)) == [(30, b"a"), (30, b"b"), (40, b"c")]
+    assert events(*pieces) == [(30, b"a"), (30, b"b"), (40, b"c")]
 
 
 def _event(text: str, tokens: int, end: str) -> bytes:
@@ -36,8 +41,8 @@ def _understand(data: bytes, cuts: list[int]) -> tuple[object, ...]:
     exchange = Exchange(0, 0, 8, False, 0)
     framing.exchange = exchange
     edges = sorted({0, *(cut % len(data) for cut in cuts), len(data)})
-    for number, (start, stop) in enumerate(pairwise(edges)):
-        framing.feed(data[start:stop], number)
+    reads = [data[start:stop] for start, stop in pairwise(edges)]
+    framing.feed(reads, range(len(reads)))
     answer = read_answer(DIALECTS["chat"], exchange, stream=True, keep_text=True)
     chunks = [(chunk.bytes, chunk.kind, chunk.tokens) for chunk in answer.chunks]
     return exchange.complete, answer.error, "".join(answer.texts), chunks, answer.output_tokens

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from runners.load.answer import Answer, Chunk
+from runners.load.answer import Answer
 
 Json = dict[str, Any]
 Events = Iterable[tuple[int, Json]]
@@ -46,15 +46,13 @@ class Dialect:
     is_plain: Callable[[Json], bool] | None = None
 
 
-def add_content(answer: Answer, stamp: int, text: str, keep_text: bool) -> Chunk | None:
-    """The chunk of an event's text; None, and nothing added, where there is no text."""
+def add_content(answer: Answer, stamp: int, text: str, keep_text: bool) -> int | None:
+    """The place of the chunk of an event's text; None, and nothing added, where it has none."""
     if not text:
         return None
-    chunk = Chunk(stamp, len(text.encode()), "content")
-    answer.chunks.append(chunk)
     if keep_text:
         answer.texts.append(text)
-    return chunk
+    return answer.add(stamp, len(text.encode()), "content")
 
 
 class TokenTally:
@@ -68,11 +66,11 @@ class TokenTally:
         self._answer = answer
         self._waiting = 0
 
-    def add(self, tokens: int, chunk: Chunk | None) -> None:
-        """An event brought `tokens`, and `chunk` if it had text."""
+    def add(self, tokens: int, chunk: int | None) -> None:
+        """An event brought `tokens`, and the chunk at this place if it had text."""
         self._answer.output_tokens = (self._answer.output_tokens or 0) + tokens
         self._waiting += tokens
         if chunk is not None:
-            chunk.tokens = float(self._waiting)
+            self._answer.milli[chunk] = self._waiting * 1000
             self._waiting = 0
             self._answer.counted_chunks = True

@@ -1,6 +1,6 @@
 """OpenAI's chat and completions, as vLLM, TGI and trtllm-serve speak them."""
 
-from runners.load.answer import Answer, Chunk
+from runners.load.answer import Answer
 from runners.load.dialects.dialect import Dialect, Events, Json, Question, add_content
 
 _DELTA_TEXTS = (
@@ -58,7 +58,7 @@ def _read_whole(body: Json, stamp: int, answer: Answer, keep_text: bool) -> None
 
 def _take_choice(
     choice: Json, said: Json | None, stamp: int, answer: Answer, keep_text: bool
-) -> Chunk | None:
+) -> int | None:
     if choice.get("finish_reason"):
         answer.finish_reason = choice["finish_reason"]
     if said and len(said) == 1 and said.get("content"):
@@ -81,9 +81,7 @@ def _take_choice(
                 answer.texts.append(text)
     if first_kind is None:
         return None
-    chunk = Chunk(stamp, size, first_kind)
-    answer.chunks.append(chunk)
-    return chunk
+    return answer.add(stamp, size, first_kind)
 
 
 def _take_usage(usage: Json, answer: Answer) -> None:

@@ -1,23 +1,27 @@
 """Events that differ in nothing but their text and counters, told by their shape.
 
 Nearly all events of a stream repeat one JSON text around a new piece of content. Once one
-of them has been parsed, its text serves as a pattern for the next ones: what matches it to
+of them has been parsed, its bytes serve as a pattern for the next ones: what matches it to
 the last byte has the same meaning and needs no parser. Anything else is parsed.
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
-from runners.load.answer import Answer, Chunk
+import orjson
+
+from runners.load.answer import Answer
 
 _VARIABLE = re.compile(
     rb'("(?:content|text)":"[^"\\\x00-\x1f]+"'
     rb'|"id":"[^"\\]*"|"created":\d+|"total_tokens":\d+|"completion_tokens":\d+)'
 )
+_TEXT = rb'(?!")(?P<text>[^"\\\x00-\x1f]*(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*)*)'
 
 
 def shape_of(data: bytes) -> "re.Pattern[bytes] | None":
-    """The pattern of events like `data`, an event that brings plain text and nothing else.
+    """The pattern of events like `data`, the bytes of one that brings text and nothing else.
 
     Groups: text, and tokens where the event counts them. None where it has no single text.
     """
@@ -35,7 +39,7 @@ def shape_of(data: bytes) -> "re.Pattern[bytes] | None":
 def _pattern(variable: bytes) -> bytes:
     key, _, _ = variable.partition(b":")
     if key in (b'"content"', b'"text"'):
-        return key + rb':"(?P<text>[^"\\\x00-\x1f]+)"'
+        return key + b':"' + _TEXT + b'"'
     if key == b'"completion_tokens"':
         return key + rb":(?P<tokens>\d+)"
     return key + (rb':"[^"\\]*"' if key == b'"id"' else rb":\d+")
@@ -47,12 +51,48 @@ def _compiled(pattern: bytes) -> "re.Pattern[bytes]":
     return re.compile(pattern)
 
 
-def take_text(answer: Answer, stamp: int, found: "re.Match[bytes]", keep_text: bool) -> None:
-    """The chunk of an event that matched a shape."""
-    text = found["text"]
-    chunk = Chunk(stamp, len(text), "content")
-    answer.chunks.append(chunk)
-    if keep_text:
-        answer.texts.append(text.decode("utf-8", "replace"))
-    if "tokens" in found.re.groupindex:
-        answer.count(int(found["tokens"]), chunk)
+def take_run(
+    shape: "re.Pattern[bytes]",
+    data: bytes,
+    begin: int,
+    answer: Answer,
+    arrival: Callable[[int], int],
+    keep_text: bool,
+) -> int:
+    """Take successive events of one shape from `begin` on; where the first other one begins.
+
+    arrival: when the bytes before a place had arrived.
+    """
+    match, at = shape.match, begin
+    ends: list[int] = []
+    found: list[tuple[bytes, ...]] = []
+    while (event := match(data, at)) is not None:
+        at = event.end()
+        ends.append(at)
+        found.append(event.groups())
+    texts = [groups[0] for groups in found]
+    joined = b"".join(texts)
+    if joined.isascii() and b"\\" not in joined and not keep_text:
+        sizes = [len(text) for text in texts]
+    else:
+        strings = _strings(texts)
+        sizes = [len(text.encode()) for text in strings]
+        if keep_text:
+            answer.texts += strings
+    if not sizes:
+        return begin
+    ends, found = ends[: len(sizes)], found[: len(sizes)]
+    totals = [int(groups[1]) for groups in found] if len(found[0]) > 1 else None
+    answer.add_run([arrival(end) for end in ends], sizes, totals)
+    return ends[-1]
+
+
+def _strings(texts: list[bytes]) -> list[str]:
+    """What is between the quotes of JSON strings, up to the first that is none."""
+    read: list[str] = []
+    for text in texts:
+        try:
+            read.append(orjson.loads(b'"%b"' % text) if b"\\" in text else text.decode())
+        except ValueError:
+            break  # the parser shall say what is wrong with it
+    return read

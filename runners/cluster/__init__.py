@@ -1,0 +1,1 @@
+"""The cluster: check, apply, watch, diagnose, connect, tear down. Plain dicts over the real API."""

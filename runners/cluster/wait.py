@@ -1,0 +1,51 @@
+"""Wait until it is ready, or say why it will not be."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from runners.cluster.api import Connection
+from runners.cluster.causes import Failure
+from runners.cluster.logs import hear, save_logs
+from runners.cluster.readiness import Readiness
+from runners.cluster.watch import Watches
+from runners.errors import TargetError
+
+_LOOK_S = 0.25
+
+
+class DeployError(TargetError):
+    """A start-up that failed: the paragraph that names the cause, and what proves it."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.paragraph())
+        self.failure = failure
+
+    def lines(self) -> list[str]:
+        return [str(self), *self.failure.evidence]
+
+
+def wait_until_ready(
+    connection: Connection,
+    watches: Watches,
+    readiness: Readiness,
+    logs: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Follow changes until the verdict is ready.
+
+    say: told what is waited for, whenever there is something to look at. Raises DeployError,
+    with the logs of all pods kept.
+    """
+    while True:
+        change = watches.next(_LOOK_S)
+        while change is not None:
+            readiness.take(change)
+            change = watches.next(0.0)
+        hear(connection, readiness, logs)
+        verdict = readiness.verdict(connection.clock.now())
+        if verdict.failure is not None:
+            save_logs(connection, readiness.seen.pods, logs)
+            raise DeployError(verdict.failure)
+        if verdict.state == "ready":
+            return
+        say(verdict.detail)
