@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup environment engine lint format test bench bench-peers bench-stats docs lock clean
+.PHONY: help setup environment engine lint format test agreement bench bench-peers bench-stats docs lock clean
 
 RUN := .venv/bin/python
 # Options for pytest, e.g. make test PYTEST="-m 'not engine'" or PYTEST=tests/load
@@ -39,7 +39,7 @@ lint: environment ## Check format, style, types, shell scripts and generated fil
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy --strict runners tests scripts bench
 	.venv/bin/shellcheck bench.sh .ci/run $(wildcard scripts/*.sh)
-	$(RUN) scripts/export_profile_schema.py --check
+	$(RUN) scripts/export_docs.py --check
 
 format: environment ## Format the code and mend what can be mended
 	$(RUN) -m ruff format .
@@ -47,6 +47,9 @@ format: environment ## Format the code and mend what can be mended
 
 test: environment engine ## Run every test, those on a real engine included
 	$(RUN) -m pytest $(PYTEST)
+
+agreement: environment engine ## Put the validator's cases to a real vLLM and compare (5 minutes)
+	$(RUN) -m bench.agreement
 
 bench: environment engine ## Measure the instrument itself, its peers beside it (an hour)
 	$(RUN) bench/instrument.py $(BENCH)
@@ -65,7 +68,7 @@ bench-stats: environment ## Show how often the intervals of results.json hold th
 	$(RUN) bench/statistics_coverage.py $(STATS)
 
 docs: environment ## Write the generated parts of docs/ again
-	$(RUN) scripts/export_profile_schema.py
+	$(RUN) scripts/export_docs.py
 
 lock: environment ## Resolve the lock files again from pyproject.toml
 	$(COMPILE) --upgrade --output-file requirements.lock

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from runners.checks.drafting import Drafting, drafting_of
 from runners.checks.model_shape import model_facts
 from runners.checks.models import ModelFacts
 from runners.checks.tables import GpuFacts, VllmRelease, gpu, vllm_release
@@ -76,6 +77,11 @@ class Case:
         A value that is no mapping (JSON text is read) gives an empty one.
         """
         return self.section("speculative_config")
+
+    @cached_property
+    def drafting(self) -> Drafting | None:
+        """Speculative decoding as vLLM will understand it; None without."""
+        return drafting_of(self)
 
     def section(self, name: str) -> dict[str, Any] | None:
         """An engine argument that is a mapping or JSON text; None where it is not set."""

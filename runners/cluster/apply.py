@@ -77,16 +77,8 @@ def apply(connection: Connection, wanted: Object, dry_run: bool = False) -> Obje
 
 def _refused(error: ApiError, connection: Connection, kind: str, name: str) -> TargetError:
     place = f"{kind} {name} in namespace {connection.namespace}"
-    if error.status == 404 and error.details.get("kind") == "namespaces":
-        return TargetError(
-            f"namespace {connection.namespace} does not exist; make it, or choose another with "
-            "--namespace"
-        )
     if error.status == 404:
-        return TargetError(
-            f"the cluster does not know {kind} ({error.message}): is KServe installed there, and "
-            "is serving.kserve_version right? ./bench.sh preflight tells"
-        )
+        return TargetError(_nowhere(error, connection, kind))
     if error.status in (400, 422):
         return TargetError(f"the API server rejects {place}: {error.message}")
     if error.status == 403 and "quota" in error.message:
@@ -96,3 +88,15 @@ def _refused(error: ApiError, connection: Connection, kind: str, name: str) -> T
     if error.status == 409:
         return TargetError(f"{place} has fields that someone else manages: {error.message}")
     return explained(error, connection, f"apply {place}")
+
+
+def _nowhere(error: ApiError, connection: Connection, kind: str) -> str:
+    if error.details.get("kind") == "namespaces":
+        return (
+            f"namespace {connection.namespace} does not exist; make it, or choose another with "
+            "--namespace"
+        )
+    return (
+        f"the cluster does not know {kind} ({error.message}): is KServe installed there, and is "
+        "serving.kserve_version right? ./bench.sh preflight tells"
+    )

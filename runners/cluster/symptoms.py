@@ -29,6 +29,8 @@ CONFIG_S = 20.0
 # A controller that has not yet seen the runtime just applied says so, and then sees it.
 RUNTIME_S = 20.0
 QUOTA_S = 20.0
+# Between the kubelet's decision to kill and the end of the container, when its log is read.
+KILLED_S = 45.0
 AT_ONCE = 0.0
 
 _FOR_GOOD = re.compile(
@@ -129,7 +131,8 @@ def _probes(pod: Object, events: list[Object], heard: Heard) -> Iterator[Symptom
         if event.get("reason") != "Killing" or "probe" not in text:
             continue
         container = str(_container_of(event) or (engine_container(pod) or {}).get("name", ""))
-        said = next((words for (who, _, _), (words, _) in heard.items() if who == name), "nothing")
+        words = next((words for (who, _, _), (words, _) in heard.items() if who == name), None)
+        said, grace = words or "nothing", AT_ONCE if words else KILLED_S
         if "startup" in text:
             probe = spec_of(pod, container).get("startupProbe") or {}
             budget = probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3)
@@ -137,7 +140,7 @@ def _probes(pod: Object, events: list[Object], heard: Heard) -> Iterator[Symptom
             told = failure("startup-probe", name, container, pod=name, budget_s=budget, said=said)
         else:
             told = failure("liveness-probe", name, container, pod=name, said=said)
-        yield Symptom(told, AT_ONCE)
+        yield Symptom(told, grace)
 
 
 def _container_of(event: Object) -> str | None:

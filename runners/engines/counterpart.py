@@ -65,6 +65,11 @@ def unless(harmless: tuple[Any, ...], why: str, fix: str = "", note: str = "") -
     return read
 
 
+def ignored(note: str) -> Counterpart:
+    """Sets nothing, because the engine does it in a way of its own."""
+    return lambda value, _: Said(note=note)
+
+
 def nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
     """`value` inside as many mappings as the path has names."""
     for name in reversed(path):

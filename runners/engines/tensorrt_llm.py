@@ -16,6 +16,7 @@ from runners.engines.counterpart import (
     Unsaid,
     choice,
     flag,
+    ignored,
     setting,
     unless,
 )
@@ -30,8 +31,7 @@ OWNED = {
     "revision": "the revision is model.revision",
 }
 # Keys of LlmArgs, as they stand in the YAML file.
-NATIVE = frozenset(
-    """
+_KEYS = """
     tokenizer tokenizer_mode trust_remote_code dtype tensor_parallel_size pipeline_parallel_size
     context_parallel_size gpus_per_node moe_expert_parallel_size moe_tensor_parallel_size
     moe_cluster_parallel_size enable_attention_dp cp_config load_format enable_lora lora_config
@@ -46,14 +46,12 @@ NATIVE = frozenset(
     enable_autotuner enable_layerwise_nvtx_marker enable_min_latency stream_interval
     force_dynamic_quantization allreduce_strategy checkpoint_format mm_encoder_only
     perf_metrics_max_requests garbage_collection_gen0_threshold disable_flashinfer_sampling
-    """.split()
-)
-NATIVE_FLAGS = frozenset(
-    """
-    tool_parser chat_template log_level custom_tokenizer custom_module_dirs media_io_kwargs
+"""
+_FLAGS = """
+    tool_parser log_level custom_tokenizer custom_module_dirs media_io_kwargs
     otlp_traces_endpoint metadata_server_config_file server_role disagg_cluster_uri
-    """.split()
-)
+"""
+NATIVE, NATIVE_FLAGS = frozenset(_KEYS.split()), frozenset(_FLAGS.split())
 # Prometheus text at /prometheus/metrics needs it; `return_perf_metrics: false` turns it off.
 ALWAYS: dict[str, Any] = {"return_perf_metrics": True}
 
@@ -147,6 +145,13 @@ def _lora(value: Any, args: Mapping[str, Any]) -> Outcome:
     return Said(config={"enable_lora": True}) if value else NOTHING
 
 
+def _reasoning(value: Any, args: Mapping[str, Any]) -> Outcome:
+    """The two names that are known on both sides; every other passes as it is."""
+    names = {"deepseek_r1": "deepseek-r1", "deepseek-r1": "deepseek-r1", "qwen3": "qwen3"}
+    note = "" if value in names else "passed on as it is; its parsers bear names of their own"
+    return Said(config={"reasoning_parser": names.get(value, value)}, note=note)
+
+
 ARGUMENTS: dict[str, Counterpart] = {
     "max_model_len": setting("max_seq_len"),
     "max_num_seqs": setting("max_batch_size"),
@@ -195,18 +200,13 @@ ARGUMENTS: dict[str, Counterpart] = {
     "lora_modules": unless(
         (), "trtllm-serve takes an adapter's path with each request, not at its start"
     ),
-    "reasoning_parser": choice(
-        {"deepseek_r1": "deepseek-r1", "deepseek-r1": "deepseek-r1", "qwen3": "qwen3"},
-        setting("reasoning_parser"),
-        "this parser bears another name in TensorRT-LLM",
-        "put its name there under engine.specific.tensorrt-llm.args.reasoning_parser",
-    ),
+    "reasoning_parser": _reasoning,
     "tool_call_parser": unless(
         (),
         "TensorRT-LLM's parsers bear other names",
         "give engine.specific.tensorrt-llm.args.tool_parser",
     ),
-    "enable_auto_tool_choice": unless((True, False), "", note="tool_parser turns tools on"),
+    "enable_auto_tool_choice": ignored("tool_parser turns tools on"),
     "trust_remote_code": setting("trust_remote_code"),
     "load_format": choice(
         {"auto": "auto", "dummy": "dummy"},
@@ -222,14 +222,13 @@ ARGUMENTS: dict[str, Counterpart] = {
 }
 
 # Of tritonserver itself; what the model does is written in its model repository.
-TRITON_NATIVE = frozenset(
-    """
+_TRITON_FLAGS = """
     log_verbose log_info log_warning log_error log_format exit_timeout_secs exit_on_error
     http_thread_count buffer_manager_thread_count model_load_thread_count model_load_retry_count
     pinned_memory_pool_byte_size cuda_memory_pool_byte_size rate_limit response_cache_byte_size
     backend_config metrics_interval_ms
-    """.split()
-)
+"""
+TRITON_NATIVE = frozenset(_TRITON_FLAGS.split())
 TRITON_OWNED = {
     "model_repository": "the repository is model.uri",
     "http_port": "the toolkit chooses the ports",

@@ -14,6 +14,7 @@ from runners.engines.counterpart import (
     Unsaid,
     choice,
     flag,
+    ignored,
     unless,
 )
 
@@ -25,8 +26,7 @@ OWNED = {
     "api_key": "the toolkit's own engine needs no key",
     "revision": "the revision is model.revision",
 }
-NATIVE = frozenset(
-    """
+_FLAGS = """
     validation_workers sharded num_shard quantize speculate dtype kv_cache_dtype trust_remote_code
     max_concurrent_requests max_best_of max_stop_sequences max_top_n_tokens max_input_tokens
     max_input_length max_total_tokens waiting_served_ratio max_batch_prefill_tokens
@@ -36,8 +36,8 @@ NATIVE = frozenset(
     cors_allow_origin watermark_gamma watermark_delta tokenizer_config_path
     disable_grammar_support env max_client_batch_size lora_adapters usage_stats payload_limit
     enable_prefill_logprobs graceful_termination_timeout
-    """.split()
-)
+"""
+NATIVE = frozenset(_FLAGS.split())
 # Without it, request 129 is answered with 429 where vLLM would let it wait.
 ALWAYS = {"--max-concurrent-requests": ("4096",)}
 
@@ -133,15 +133,13 @@ ARGUMENTS: dict[str, Counterpart] = {
     "enforce_eager": _eager,
     "cudagraph_capture_sizes": flag("--cuda-graphs"),
     "trust_remote_code": _trust,
-    "enable_lora": unless((True, False), ""),
+    "enable_lora": ignored("TGI serves the adapters that model.adapters names"),
     "lora_modules": _adapters,
-    "max_loras": unless((), "TGI holds every adapter it was started with", "remove it"),
-    "max_cpu_loras": unless((), "TGI holds every adapter it was started with", "remove it"),
-    "max_lora_rank": unless((), "TGI takes adapters of any rank", "remove it"),
-    "enable_auto_tool_choice": unless((True, False), "", note="TGI has tools built in"),
-    "tool_call_parser": unless(
-        (), "TGI forces calls by a grammar and parses no text", "set it under engine.specific.vllm"
-    ),
+    "max_loras": ignored("TGI holds every adapter it was started with"),
+    "max_cpu_loras": ignored("TGI holds every adapter it was started with"),
+    "max_lora_rank": ignored("TGI takes adapters of any rank"),
+    "enable_auto_tool_choice": ignored("TGI has tools built in"),
+    "tool_call_parser": ignored("TGI forces calls by a grammar and needs no parser"),
     "reasoning_parser": unless((), "TGI does not tell reasoning from answers"),
     "structured_outputs_config": lambda value, args: (
         NOTHING
@@ -150,7 +148,7 @@ ARGUMENTS: dict[str, Counterpart] = {
     ),
     "chat_template": unless((), "TGI takes the template of the tokenizer"),
     "async_scheduling": unless((), "TGI has one scheduler"),
-    "block_size": unless((), "TGI chooses it with its attention kernels", "remove it"),
+    "block_size": ignored("TGI chooses it with its attention kernels"),
     "kv_transfer_config": unless((), "TGI does not disaggregate"),
     "seed": unless((0,), "TGI takes a seed with each request"),
 }

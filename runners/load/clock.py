@@ -90,12 +90,13 @@ class WallClock:
 
         stamps: as `kernel_stamp` gives them; read_ns: when each read returned.
         """
-        seconds, rest = np.frombuffer(b"".join(stamps), np.int64).reshape(-1, 2).T
+        timespecs = np.frombuffer(b"".join(stamps), np.int64).reshape(-1, 2)
+        walls = timespecs[:, 0] * 1_000_000_000 + timespecs[:, 1]
         # The offsets in force from the first read to the last: the one before, and any since.
         first, last = (bisect_right(self._since, int(read_ns[at])) for at in (0, -1))
         in_force = np.array(self._offsets[max(first - 1, 0) : last])
         at = np.searchsorted(np.array(self._since[first:last]), read_ns, side="right")
-        return np.minimum(seconds * 1_000_000_000 + rest - in_force[at], read_ns)
+        return np.asarray(np.minimum(walls - in_force[at], read_ns), np.int64)
 
 
 class Alarm:

@@ -152,6 +152,9 @@ def _merged(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "arrival_stamp": "kernel" if kernel else "user_read",
         "read_lag_p99_ms": max(lags, default=None),
+        "loop_stall_p99_ms": max(result["loop_stall_p99_ms"] for result in results),
+        "loop_stalls": sum(result["loop_stalls"] for result in results),
+        "gc_pauses": sum(result["gc_pauses"] for result in results),
         "dns_ms": max(result["dns_ms"] for result in results),
         "worker_cpu_share": max(result["cpu_share"] for result in results),
         "clock_step_ns": max(result["clock_step_ns"] for result in results),

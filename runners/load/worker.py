@@ -249,6 +249,7 @@ def main() -> int:
     gc.freeze()
     gc.disable()
     failure: str | None = None
+    collections = gc_runs()
     cpu_before, wall_before = time.process_time(), time.monotonic()
     try:
         client.run(planned(spec, ready), records.start_ns, think_times(spec))
@@ -257,8 +258,14 @@ def main() -> int:
         failure = str(error)
     busy = (time.process_time() - cpu_before) / (time.monotonic() - wall_before)
     further = {"cpu_share": busy, "dns_ms": dns_ms, "not_written": failure}
+    further["gc_pauses"] = gc_runs() - collections
     say({"result": _result(client, records) | further})
     return 0
+
+
+def gc_runs() -> int:
+    """How often garbage was collected so far, each a pause of everything."""
+    return sum(generation["collections"] for generation in gc.get_stats())
 
 
 def _result(client: Client, records: Records) -> dict[str, Any]:
@@ -267,6 +274,8 @@ def _result(client: Client, records: Records) -> dict[str, Any]:
     return {
         "arrival_stamp": "kernel" if client.kernel_stamps and lags else "user_read",
         "read_lag_p99_ms": float(np.percentile(lags, 99)) / 1e6 if lags else None,
+        "loop_stall_p99_ms": tally.turns.wait_p99_ns / 1e6,
+        "loop_stalls": tally.turns.stalls,
         "clock_step_ns": client.wall.largest_step_ns,
         "connections": tally.connections,
         "reconnects": tally.reconnects,

@@ -173,8 +173,10 @@ class Serving(Section):
     startup_timeout_s: PositiveFloat = Field(
         default=1800.0, description="How long start-up may take until the first token."
     )
-    request_timeout_s: Positive = Field(
-        default=3600, description="How long KServe's routes let one request take."
+    request_timeout_s: Positive | None = Field(
+        default=None,
+        description="How long KServe's routes let one request take; by default 3600, in mode "
+        "Knative 600, the most that Knative allows unless its operator raised the limit.",
     )
     node_selector: dict[str, str] = Field(
         default_factory=dict, description="Labels that a node must have."
@@ -201,3 +203,7 @@ class Serving(Section):
     annotations: dict[str, str] = Field(
         default_factory=dict, description="Annotations of the InferenceService."
     )
+
+    def longest_request_s(self) -> int:
+        """Seconds after which KServe's routes cut a request off."""
+        return self.request_timeout_s or (600 if self.mode == "Knative" else 3600)

@@ -1,28 +1,12 @@
-"""How a GPU that a profile names is asked for on a node."""
+"""How the machines that a profile names are asked for: resources, tolerations, nodes."""
 
+from typing import Any
+
+from runners.checks import tables
 from runners.errors import UsageError
+from runners.profiles.model import Profile
 from runners.profiles.serving_section import Gpu
-
-# The label nvidia.com/gpu.product as GPU feature discovery writes it. Time-sliced GPUs
-# (suffix -SHARED) are left out: a neighbour's load would be measured too.
-PRODUCTS = {
-    "T4": ("Tesla-T4",),
-    "V100": ("Tesla-V100-SXM2-16GB", "Tesla-V100-SXM2-32GB", "Tesla-V100-PCIE-16GB"),
-    "A10": ("NVIDIA-A10",),
-    "A10G": ("NVIDIA-A10G",),
-    "A100": (
-        "NVIDIA-A100-SXM4-40GB",
-        "NVIDIA-A100-SXM4-80GB",
-        "NVIDIA-A100-PCIE-40GB",
-        "NVIDIA-A100-80GB-PCIe",
-    ),
-    "L4": ("NVIDIA-L4",),
-    "L40": ("NVIDIA-L40",),
-    "L40S": ("NVIDIA-L40S",),
-    "H100": ("NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-PCIe", "NVIDIA-H100-NVL"),
-    "H200": ("NVIDIA-H200", "NVIDIA-H200-NVL"),
-    "B200": ("NVIDIA-B200",),
-}
+from runners.render.templates import Object
 
 
 def node_products(gpu: Gpu) -> list[str]:
@@ -33,14 +17,21 @@ def node_products(gpu: Gpu) -> list[str]:
     """
     if gpu.type is None or gpu.count == 0:
         return []
-    if gpu.type.startswith(("NVIDIA-", "Tesla-")):
+    known = tables.gpu(gpu.type)
+    if gpu.type.startswith(("NVIDIA-", "Tesla-", "Quadro-")):
         return [gpu.type]
-    if (known := PRODUCTS.get(gpu.type.upper())) is None:
+    if known is None:
         raise UsageError(
-            f"resources.gpu.type: {gpu.type} is not known; give one of {', '.join(PRODUCTS)} or "
-            "the value of the node label nvidia.com/gpu.product"
+            f"resources.gpu.type: {gpu.type} is not known; give one of "
+            f"{', '.join(tables.gpu_names())} or the value of the node label "
+            "nvidia.com/gpu.product"
         )
-    return list(known)
+    if not known.products:
+        raise UsageError(
+            f"resources.gpu.type: {gpu.type} is not an NVIDIA GPU, and only those are rendered; "
+            "deploy it yourself and give --url, or --existing NAME"
+        )
+    return list(known.products)
 
 
 def resource_name(gpu: Gpu) -> str:
@@ -48,3 +39,41 @@ def resource_name(gpu: Gpu) -> str:
     if gpu.mig is None:
         return "nvidia.com/gpu"
     return f"nvidia.com/mig-{gpu.mig.replace('+', '.')}"
+
+
+def resources(profile: Profile, gpu: Gpu | None = None) -> dict[str, str]:
+    """Requests and limits alike: a replica that can borrow is not the same in every run."""
+    gpu = gpu or profile.resources.gpu
+    asked = {"cpu": profile.resources.cpu, "memory": profile.resources.memory}
+    if gpu.count:
+        asked[resource_name(gpu)] = str(gpu.count)
+    return asked
+
+
+def placement(profile: Profile, gpu: Gpu | None = None) -> Object:
+    """Keys of a pod's specification that say where it may run and as whom."""
+    serving, gpu = profile.serving, gpu or profile.resources.gpu
+    tolerations: list[dict[str, Any]] = []
+    if gpu.count:
+        tolerations.append({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"})
+    for given in serving.tolerations:
+        if given.value is not None and given.operator == "Exists":
+            raise UsageError(
+                "serving.tolerations: a value goes with operator Equal; add it, or drop the value"
+            )
+        if given.key is None and given.operator == "Equal":
+            raise UsageError("serving.tolerations: operator Equal needs a key; add it")
+        tolerations.append(given.model_dump(exclude_none=True))
+    products = node_products(gpu)
+    expression = {"key": "nvidia.com/gpu.product", "operator": "In", "values": products}
+    term = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": term}
+    keys: Object = {
+        "nodeSelector": dict(serving.node_selector),
+        "tolerations": tolerations,
+        "affinity": {"nodeAffinity": required} if products else {},
+        "runtimeClassName": serving.runtime_class,
+        "serviceAccountName": serving.service_account,
+        "imagePullSecrets": [{"name": name} for name in serving.image_pull_secrets],
+    }
+    return {key: value for key, value in keys.items() if value}

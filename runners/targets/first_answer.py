@@ -28,7 +28,7 @@ def ask_one_token(client: "httpx.Client", model: str, api: str) -> None:
             f"{error_message(response)}"
         )
     exchange = Exchange(0, 0, 1, False, 0, status=200, complete=True)
-    exchange.body.append((0, response.content))
+    exchange.arrive(0, response.content)
     answer = read_answer(dialect, exchange, stream=False)
     # The one token may have no text: a special one, or the beginning of a character.
     if answer.error not in (None, "empty"):

@@ -96,7 +96,11 @@ def main() -> None:
 
 def flattened(hint: Any) -> list[str]:
     """The strings of a Literal that may hold Literals."""
-    return [c for member in get_args(hint) for c in ([member] if isinstance(member, str) else flattened(member))]
+    return [
+        c
+        for member in get_args(hint)
+        for c in ([member] if isinstance(member, str) else flattened(member))
+    ]
 
 
 main()

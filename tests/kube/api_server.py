@@ -203,8 +203,8 @@ class ApiServer:
         resource = self.resource(full_name)
         return self.store.find(resource, namespace if resource.namespaced else "", name)
 
-    def list(self, full_name: str, namespace: str = "") -> list[Object]:
-        return self.store.list(self.resource(full_name), namespace)
+    def all(self, full_name: str, namespace: str = "") -> list[Object]:
+        return self.store.all(self.resource(full_name), namespace)
 
     def forward_address(self, namespace: str, pod: str, port: int) -> Address | None:
         """Where a port-forward to that pod and port ends; port 0 stands for every port."""

@@ -90,6 +90,15 @@ class Access:
         raise forbidden(resource, name, why)
 
 
+def review(access: Access, served: Sequence[Resource], user: str, body: Object) -> Object:
+    """Status of a SelfSubject…Review."""
+    if body["kind"] == "SelfSubjectAccessReview":
+        return access_review(access, user, body)
+    if body["kind"] == "SelfSubjectRulesReview":
+        return rules_review(access, served, body)
+    return {"userInfo": {"username": user}}
+
+
 def access_review(access: Access, user: str, body: Object) -> Object:
     """Status of a SelfSubjectAccessReview."""
     asked = body.get("spec", {}).get("resourceAttributes")

@@ -31,10 +31,8 @@ class Collector:
             check_preconditions(resource, item, options.get("preconditions") or {})
             marked = self._marked(resource, item, options)
             waits = marked["metadata"].get("finalizers") or self._waits(resource, marked, options)
-            if waits:
-                left = self.store.put(resource, marked)
-            else:
-                left = self.store.drop(resource, marked)
+            commit = self.store.put if waits else self.store.drop
+            left = commit(resource, marked)
             self.collect()
             return left
 

@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -109,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             routes: dict[str, Callable[[], tuple[int, Object, list[str]]]] = {
                 "get": lambda: (200, self.api.reader.get(request), []),
-                "list": lambda: (200, self.api.reader.list(request), []),
+                "list": lambda: (200, self.api.reader.page(request), []),
                 "create": lambda: self._create(request, body, user),
                 "update": lambda: self._update(request, body),
                 "patch": lambda: self._patch(request, body),
@@ -143,18 +143,9 @@ class Handler(BaseHTTPRequestHandler):
         manifest = read_body(body)
         if not isinstance(manifest, dict):
             raise bad_request("the body of the request is not an object")
-        plural = request.resource.plural
-        if plural.startswith("selfsubject"):
-            review = {
-                "selfsubjectaccessreviews": lambda: auth.access_review(
-                    self.api.access, user, manifest
-                ),
-                "selfsubjectrulesreviews": lambda: auth.rules_review(
-                    self.api.access, self.api.served, manifest
-                ),
-                "selfsubjectreviews": lambda: {"userInfo": {"username": user}},
-            }[plural]()
-            return 201, {**manifest, "status": review}, []
+        if request.resource.plural.startswith("selfsubject"):
+            access, served = self.api.access, self.api.served
+            return 201, {**manifest, "status": auth.review(access, served, user, manifest)}, []
         target = self._target(request)
         created = self.api.writer.create(target, manifest)
         return 201, in_version(request, created), target.warnings
@@ -184,7 +175,7 @@ class Handler(BaseHTTPRequestHandler):
     def _delete_all(self, request: Asked, body: bytes) -> tuple[int, Object, list[str]]:
         options = self._delete_options(request, body)
         with self.api.store.lock:
-            listed = self.api.reader.list(request)
+            listed = self.api.reader.page(request)
             for item in self.api.reader.select(request):
                 name = item["metadata"]["name"]
                 namespace = item["metadata"].get("namespace", "")
@@ -218,9 +209,9 @@ class Handler(BaseHTTPRequestHandler):
     def _watch(self, request: Asked) -> None:
         since = request.query.get("resourceVersion", "")
         store = self.api.store
-        if since not in ("", "0") and int(since) < store.oldest:
-            if self.api.watches_refused_as_gone:
-                raise watching.too_old(int(since), store.oldest)
+        gone = since not in ("", "0") and int(since) < store.oldest
+        if gone and self.api.watches_refused_as_gone:
+            raise watching.too_old(int(since), store.oldest)
         if since not in ("", "0") and int(since) > store.revision:
             message = f"Too large resource version: {since}, current: {store.revision}"
             raise StatusError(504, "Timeout", message)

@@ -53,14 +53,15 @@ def asked(method: str, target: str, served: tuple[Resource, ...]) -> Asked:
         namespace = ""
     if subresource and subresource not in resource.subresources:
         raise no_such_path()
-    if method == "GET" and query.get("watch", "false").lower() not in ("false", "0"):
-        verb = "watch"
-    elif method == "GET":
-        verb = "get" if name else "list"
-    elif method == "DELETE":
-        verb = "delete" if name else "deletecollection"
-    elif method in VERBS:
-        verb = VERBS[method]
-    else:
-        raise no_such_path()
+    verb = verb_of(method, name, query)
     return Asked(verb, resource, version, namespace, name, subresource, query)
+
+
+def verb_of(method: str, name: str, query: dict[str, str]) -> str:
+    if method == "GET" and query.get("watch", "false").lower() not in ("false", "0"):
+        return "watch"
+    if method == "GET":
+        return "get" if name else "list"
+    if method == "DELETE":
+        return "delete" if name else "deletecollection"
+    return VERBS[method]

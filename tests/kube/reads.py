@@ -3,7 +3,6 @@
 import base64
 import copy
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.kube.errors import Object, bad_request, expired, not_found
@@ -46,10 +45,10 @@ class Reader:
         matches = self.matches(asked)
         if asked.resource.plural == DEFINITIONS:
             return [item for item in self.definitions() if matches(item)]
-        held = self.store.list(asked.resource, asked.namespace)
+        held = self.store.all(asked.resource, asked.namespace)
         return [in_version(asked, item) for item in held if matches(item)]
 
-    def list(self, asked: Asked) -> Object:
+    def page(self, asked: Asked) -> Object:
         """A List; raises 410 for a continue token from before the history was compacted."""
         with self.store.lock:
             token, limit = asked.query.get("continue", ""), int(asked.query.get("limit", 0))
@@ -77,7 +76,7 @@ class Reader:
         inner = {"rv": revision, "start": end, "snapshot": snapshot}
         return base64.urlsafe_b64encode(json.dumps(inner).encode()).decode()
 
-    def _resume(self, token: str) -> tuple[int, int, Sequence[Object]]:
+    def _resume(self, token: str) -> tuple[int, int, list[Object]]:
         try:
             inner = json.loads(base64.urlsafe_b64decode(token))
             revision, start, snapshot = inner["rv"], inner["start"], inner["snapshot"]

@@ -66,7 +66,7 @@ class Store:
             raise not_found(resource, name)
         return found
 
-    def list(self, resource: Resource, namespace: str = "") -> list[Object]:
+    def all(self, resource: Resource, namespace: str = "") -> list[Object]:
         """Ordered by namespace and name, as etcd orders its keys; "" means every namespace."""
         with self.lock:
             held = self._held.get(resource.full_name, {})

@@ -40,25 +40,15 @@ def events(
     deadline = time.monotonic() + watch.timeout_s
     next_bookmark = time.monotonic() + watch.bookmark_every_s
     with store.lock:
-        position = store.revision if watch.since in ("", "0") else int(watch.since)
-        present = store.list(watch.resource, watch.namespace) if watch.since in ("", "0") else []
-    for item in present:
-        if watch.matches(item):
-            yield {"type": "ADDED", "object": show(item)}
-    if watch.initial_bookmark:
-        ended = {"k8s.io/initial-events-end": "true"}
-        yield bookmark(watch.resource, position, ended)
+        from_now = watch.since in ("", "0")
+        position = store.revision if from_now else int(watch.since)
+        present = store.all(watch.resource, watch.namespace) if from_now else []
+    yield from initial(watch, present, position, show)
     while not stopped():
         if position < store.oldest:
             yield {"type": "ERROR", "object": too_old(position, store.oldest).body()}
             return
-        with store.lock:
-            fresh = [change for change in store.history if change.revision > position]
-            if not fresh and time.monotonic() < deadline:
-                left = min(CHECK_S, deadline - time.monotonic(), watch.bookmark_every_s)
-                store.lock.wait(max(left, 0.0))
-                fresh = [change for change in store.history if change.revision > position]
-            position = max(position, store.revision) if position >= store.oldest else position
+        fresh, position = wait_for_changes(store, position, min(deadline, next_bookmark))
         for change in fresh:
             event = seen(watch, change)
             if event is not None:
@@ -70,6 +60,28 @@ def events(
         if over:
             return
         yield None
+
+
+def initial(
+    watch: Watch, present: list[Object], position: int, show: Callable[[Object], Object]
+) -> Iterator[Object]:
+    """The state at the start of a watch that names no version."""
+    for item in present:
+        if watch.matches(item):
+            yield {"type": "ADDED", "object": show(item)}
+    if watch.initial_bookmark:
+        yield bookmark(watch.resource, position, {"k8s.io/initial-events-end": "true"})
+
+
+def wait_for_changes(store: Store, position: int, until: float) -> tuple[list[Change], int]:
+    """Changes after `position`, waiting for some until then but not for longer than CHECK_S."""
+    with store.lock:
+        if store.revision == position:
+            store.lock.wait(max(min(CHECK_S, until - time.monotonic()), 0.0))
+        if position < store.oldest:
+            return [], position
+        fresh = [change for change in store.history if change.revision > position]
+        return fresh, store.revision
 
 
 def seen(watch: Watch, change: Change) -> tuple[str, Object] | None:

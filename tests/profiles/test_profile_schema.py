@@ -7,9 +7,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from runners.export import export
 from runners.profiles.document import read_document
-from runners.profiles.export import export
 from runners.profiles.load import ProfileError, list_profiles, load_profile
+from runners.profiles.reference import page
 from runners.profiles.schema import editor_schema, every_key, property_at
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -17,15 +18,16 @@ CHECKER = jsonschema.Draft202012Validator(editor_schema())
 
 
 def test_the_files_in_docs_are_those_of_the_model() -> None:
-    assert export(DOCS, check=True) == 0
+    schema = json.dumps(editor_schema(), indent=2, ensure_ascii=False) + "\n"
+    assert export(DOCS, {"profile.schema.json": schema, "profiles.md": page()}, check=True) == 0
 
 
 def test_a_changed_file_is_noticed_and_written_again(tmp_path: Path) -> None:
-    assert export(tmp_path, check=True) == 1
-    assert export(tmp_path) == 0
-    schema = tmp_path / "profile.schema.json"
-    schema.write_text(schema.read_text().replace("concurrency", "parallelism"))
-    assert export(tmp_path, check=True) == 1
+    generated = {"page.md": "as it should be"}
+    assert export(tmp_path, generated, check=True) == 1
+    assert export(tmp_path, generated) == 0
+    (tmp_path / "page.md").write_text("as somebody left it")
+    assert export(tmp_path, generated, check=True) == 1
 
 
 @pytest.mark.parametrize("row", list_profiles(), ids=lambda row: row.name)
