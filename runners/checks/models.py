@@ -131,7 +131,7 @@ def read_model_config(directory: Path) -> ModelFacts:
 # the parameters can be counted.
 _COUNTED = {
     "llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "phi3",
-    "gemma2", "gemma3_text", "ministral3",
+    "gemma2", "gemma3_text", "gpt_oss",
 }  # fmt: skip
 # Rotary embeddings whose max_position_embeddings is the scaled length already.
 _SCALED = {"su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "default"}

@@ -161,7 +161,6 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-# fmt: off
 NAMES = st.sampled_from(
     [
         "max_num_seqs",
@@ -212,8 +211,6 @@ SPECULATION = st.dictionaries(
     VALUES,
     max_size=4,
 )
-
-# fmt: on
 
 
 @settings(
