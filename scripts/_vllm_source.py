@@ -111,7 +111,7 @@ class SourceClass(type):
 
 
 def _assigned(item: ast.stmt) -> str | None:
-    target = None
+    target: ast.expr | None = None
     if isinstance(item, ast.AnnAssign):
         target = item.target
     elif isinstance(item, ast.Assign):
@@ -267,7 +267,7 @@ class Module:
             values = [
                 (k, v if isinstance(v, str | int) and v != "" else k) for k, v in members.items()
             ]
-            return enum.Enum(node.name, values)  # type: ignore[misc]
+            return enum.Enum(node.name, values)
         origins = [typing.get_origin(base) or base for base in bases]
         known = [b for b in origins if isinstance(b, SourceClass) or b is dict]
         inherited = tuple(dict.fromkeys(known))

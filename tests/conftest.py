@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.simulator.fixtures"]
+pytest_plugins = ["tests.kube.fixtures", "tests.simulator.fixtures"]
 
 ROOT = Path(__file__).resolve().parents[1]
 

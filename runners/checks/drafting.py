@@ -1,5 +1,6 @@
 """Speculative decoding of a profile, put together as vLLM puts it together."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +25,27 @@ _BY_NAME = (
     ("dspark", "dspark", (0, 25, 0)),
 )
 _DRAFT_TYPES = {"medusa": "medusa", "mlp_speculator": "mlp_speculator", "eagle": "eagle"}
+_DECIMAL = re.compile(r"[-+]?[0-9]{1,15}\Z")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+\Z")
+
+_OF_A_MODEL = frozenset(
+    [
+        "model",
+        "draft_tensor_parallel_size",
+        "quantization",
+        "max_model_len",
+        "revision",
+        "code_revision",
+        "draft_load_config",
+        "moe_backend",
+        "attention_backend",
+        "kv_cache_dtype",
+        "parallel_drafting",
+        "use_heterogeneous_vocab",
+        "draft_sample_method",
+        "disable_padded_drafter_batch",
+    ]
+)
 
 Runner = Literal["first", "second", "either"]
 
@@ -84,15 +105,17 @@ def _text(value: Any) -> str | None:
 
 
 def whole(value: Any) -> int | None:
-    """A whole number of JSON; 3.0 is one too, true is none."""
+    """A whole number as the engine reads one: 3.0 and "3" are, true is none."""
+    if isinstance(value, str) and _DECIMAL.match(value.strip()):
+        return int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if value == value and abs(value) < 1e15 and value == int(value) else None
+    return int(value) if abs(value) < 1e15 and value == int(value) else None  # NaN is not less
 
 
 def number(value: Any) -> float | None:
     """A number of JSON."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         return None
     return value
 
@@ -158,3 +181,10 @@ def needs_first_runner(drafting: Drafting) -> str | None:
     if drafting.config.get("use_heterogeneous_vocab") is True:
         return "use_heterogeneous_vocab"
     return None
+
+
+def as_ngram(drafting: Drafting, choice: str) -> tuple[Change, ...]:
+    """The edits that put n-gram lookup in place of a method that cannot run."""
+    gone = {key: REMOVE for key in drafting.config if key in _OF_A_MODEL}
+    tokens = drafting.tokens or 3
+    return drafting.put(choice, **gone, method="ngram", num_speculative_tokens=tokens)

@@ -1,6 +1,8 @@
 """The number formats that a profile runs with: quantization method, dtype, KV cache."""
 
+import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from runners.checks.case import Case
 from runners.checks.models import ModelFacts
@@ -26,6 +28,8 @@ _NAMED = {
     "w4a16": ("compressed-tensors",),
     "w8a16": ("compressed-tensors",),
 }
+# Further words in a name that say it is quantized, without saying for which method.
+_MARKS = frozenset({*_NAMED, "int4", "int8", "4bit", "8bit", "quantized", "aqlm", "hqq", "exl2"})
 # Different words for one format on disk.
 _FAMILIES = (
     frozenset({"awq", "awq_marlin", "auto_awq", "cpu_awq"}),
@@ -63,10 +67,23 @@ def checkpoint_method(model: ModelFacts | None) -> str | None:
     return "modelopt_mxfp8" if "MXFP8" in name else "modelopt_fp4" if "FP4" in name else "modelopt"
 
 
-def named_methods(model: ModelFacts | None) -> tuple[str, ...]:
+def named_methods(case: Case) -> tuple[str, ...]:
     """The methods that the repository's name suggests; empty where it says nothing."""
-    named = model.named_quantization if model else None
-    return _NAMED.get(named, ()) if named else ()
+    return _NAMED.get(mark(case) or "", ())
+
+
+def mark(case: Case) -> str | None:
+    """The word in the checkpoint's name that says it is quantized."""
+    if case.model is not None:
+        return case.model.named_quantization
+    return _marks(case.profile.model.uri)
+
+
+@lru_cache(maxsize=1024)
+def _marks(uri: str) -> str | None:
+    name = uri.rpartition("/")[2].partition(":")[0].lower()
+    words = re.split(r"[-_.@]", name)
+    return next((word for word in words if word in _MARKS), None)
 
 
 def same_format(one: str, other: str) -> bool:
@@ -74,9 +91,25 @@ def same_format(one: str, other: str) -> bool:
     return one == other or any(one in family and other in family for family in _FAMILIES)
 
 
-def is_unquantized(model: ModelFacts | None) -> bool:
-    """Whether the checkpoint is known to hold plain weights, with nothing in its name."""
-    return model is not None and not model.quantization and not model.named_quantization
+def is_unquantized(case: Case) -> bool:
+    """Whether the checkpoint is known to hold plain weights: by its config.json, or as a
+    model of the table that nothing in its name or revision sets apart."""
+    model = case.model
+    if model is None or model.quantization or model.named_quantization:
+        return False
+    return was_read(model) or case.profile.model.revision is None
+
+
+def was_read(model: ModelFacts) -> bool:
+    """Whether the facts are from the checkpoint's own config.json."""
+    return model.source.startswith(model.name) and model.source.endswith("config.json")
+
+
+def may_be_unquantized(case: Case) -> bool:
+    """Known to hold plain weights, or a repository whose name says nothing else."""
+    if case.model is None:
+        return case.profile.model.uri.startswith("hf://") and mark(case) is None
+    return not case.model.quantization and not case.model.named_quantization
 
 
 def method(case: Case) -> str | None:
@@ -89,7 +122,7 @@ def is_online(case: Case, name: str) -> bool:
     return (
         name in ONLINE_OR_CHECKPOINT
         and checkpoint_method(case.model) is None
-        and not named_methods(case.model)
+        and not named_methods(case)
         and case.at_least(*((0, 28) if name == "mxfp4" else (0, 20)))
     )
 

@@ -99,14 +99,15 @@ def known_model(uri: str) -> ModelFacts | None:
     name, and says so in named_quantization.
     """
     base = uri.rpartition("/")[2].partition(":")[0].partition("@")[0].lower()
-    marked = _QUANTIZED_NAME.search(base)
-    plain = base[: marked.start()] if marked else base
+    marks = list(_QUANTIZED_NAME.finditer(base))
+    plain = base[: marks[0].start()] if marks else base
     for pattern, facts in _known_models():
         if pattern.fullmatch(base):
             return facts
-        if marked and pattern.fullmatch(plain):
-            # Of a checkpoint's own quantization nothing is left in another format's copy.
-            return replace(facts, quantization=None, named_quantization=marked[1])
+        if marks and pattern.fullmatch(plain):
+            said = [mark[1] for mark in marks if mark[1] != "quantized"]
+            # The table's own quantization is not that of another format's copy.
+            return replace(facts, quantization=None, named_quantization=(said or [None])[0])
     return None
 
 

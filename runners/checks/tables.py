@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from runners.checks.data import FOLDER, read_yaml
 from runners.checks.models import ModelFacts, known_model, read_model_config
 
 __all__ = [
+    "EngineOptions",
     "GpuFacts",
     "ModelFacts",
     "Option",
+    "Support",
     "VllmRelease",
+    "engine_options",
+    "feature_support",
     "gpu",
     "gpu_names",
     "known_model",
@@ -52,6 +56,8 @@ class Option:
     normalized: bool = False
     # Given several times, one value each, instead of once with several.
     repeated: bool = False
+    # For other engines: the argument of vLLM that comes nearest.
+    vllm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ class VllmRelease:
     version: of the table; asked: the version that was asked for. exact: they are the same
     release. newest: no newer table is kept, so that a name missing here may exist in the
     version asked for when it is newer. flags: by name with underscores, aliases included.
+    checks_types: configuration objects given as JSON are held against kinds, choices and
+    bounds (from 0.9.1), not only against their keys.
     sections: keys of options that take a JSON object with fixed keys. min_capability: by
     quantization method, 75 for SM 7.5; a method without a floor on NVIDIA GPUs is missing.
     """
@@ -69,6 +77,7 @@ class VllmRelease:
     asked: str
     exact: bool
     newest: bool
+    checks_types: bool
     flags: Mapping[str, Option]
     sections: Mapping[str, Mapping[str, Option]]
     speculative_keys: Mapping[str, Option]
@@ -105,10 +114,17 @@ def vllm_versions() -> tuple[str, ...]:
 
 @cache
 def vllm_release(version: str) -> VllmRelease:
-    """The table of a release, else of the nearest older one kept (the oldest, for older)."""
+    """The table of a release, else of the nearest older one that is kept.
+
+    Where only a later patch of the same minor version is kept, that one; below the oldest
+    table, the oldest.
+    """
     kept, asked = vllm_versions(), version_key(version)
     older = [name for name in kept if version_key(name) <= asked]
     chosen = older[-1] if older else kept[0]
+    if version_key(chosen)[:2] != asked[:2]:
+        patches = [name for name in kept if version_key(name)[:2] == asked[:2]]
+        chosen = patches[0] if patches else chosen
     exact = version_key(chosen) == asked
     return _release(chosen, version, exact=exact, newest=chosen == kept[-1])
 
@@ -123,6 +139,7 @@ def _release(chosen: str, asked: str, *, exact: bool, newest: bool) -> VllmRelea
         asked=asked,
         exact=exact,
         newest=newest,
+        checks_types=data["checks_types"],
         flags=MappingProxyType(flags | named),
         sections=MappingProxyType({k: _options(v) for k, v in data["sections"].items()}),
         speculative_keys=MappingProxyType(_options(data["speculative"]["keys"])),
@@ -159,6 +176,7 @@ def _option(name: str, given: Mapping[str, Any]) -> Option:
         aliases=tuple(given.get("aliases", ())),
         normalized=given.get("normalized", False),
         repeated=given.get("repeated", False),
+        vllm=given.get("vllm"),
     )
 
 
@@ -166,17 +184,19 @@ def _option(name: str, given: Mapping[str, Any]) -> Option:
 class GpuFacts:
     """A GPU by the name that was asked for, which may stand for several forms of it.
 
-    memory_gib: nominal size of the smallest form, largest_gib of the largest. sm: compute
-    capability (8.9), None for a GPU that is not NVIDIA's. nvlink: None where it depends on
-    the form. mig: how many slices of a profile fit; empty: the GPU cannot be sliced; None:
-    it can, but its profiles are not known here. products: values of the node label
-    nvidia.com/gpu.product.
+    memory_gib: nominal size of the smallest form, largest_gib of the largest; reported_gib:
+    what the driver shows as the total of the smallest form, None where it is not known here.
+    sm: compute capability (8.9), None for a GPU that is not NVIDIA's. nvlink: None where it
+    depends on the form. mig: how many slices of a profile fit; empty: the GPU cannot be
+    sliced; None: it can, but its profiles are not known here. products: values of the node
+    label nvidia.com/gpu.product.
     """
 
     name: str
     products: tuple[str, ...]
     memory_gib: float
     largest_gib: float
+    reported_gib: float | None
     sm: float | None
     nvlink: bool | None
     bf16: bool
@@ -222,6 +242,7 @@ def gpu(name: str) -> GpuFacts | None:
         products=tuple(product for form in forms for product in form["products"]),
         memory_gib=min(sizes),
         largest_gib=max(sizes),
+        reported_gib=_reported(forms),
         sm=sm,
         nvlink=links.pop() if len(links) == 1 else None,
         bf16=sm is None or sm >= 8.0,
@@ -229,6 +250,12 @@ def gpu(name: str) -> GpuFacts | None:
         fp4=sm is not None and sm >= 10.0,
         mig=_slices(forms),
     )
+
+
+def _reported(forms: list[Mapping[str, Any]]) -> float | None:
+    smallest = min(form["memory_gib"] for form in forms)
+    told = [f["reported_mib"] for f in forms if f["memory_gib"] == smallest and "reported_mib" in f]
+    return min(told) / 1024 if told else None
 
 
 def _plain(name: str) -> str:
@@ -241,7 +268,8 @@ def _slices(forms: list[Mapping[str, Any]]) -> Mapping[str, int] | None:
     known = [table for table in tables if table is not None]
     if not known:
         return None
-    return MappingProxyType({k: v for table in known for k, v in table.items()})
+    profiles = {profile for table in known for profile in table}
+    return MappingProxyType({p: max(table.get(p, 0) for table in known) for p in profiles})
 
 
 def mig_memory_gb(profile: str) -> int:
@@ -250,3 +278,69 @@ def mig_memory_gb(profile: str) -> int:
     if found is None:
         raise ValueError(f"{profile!r} is not a MIG profile")
     return int(found[1])
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What TGI's launcher or trtllm-serve takes, names with underscores, aliases included.
+
+    keys: of the YAML file that TensorRT-LLM reads, where an unknown one is refused; sections:
+    those below a key of it. decoding_types: of its speculative_config, False for those of the
+    older TensorRT-engine backend only; speculative_keys: over all of these types.
+    """
+
+    options: Mapping[str, Option]
+    keys: Mapping[str, Option]
+    sections: Mapping[str, Mapping[str, Option]]
+    decoding_types: Mapping[str, bool]
+    speculative_keys: frozenset[str]
+
+
+@cache
+def engine_options(engine: Literal["tgi", "tensorrt-llm"]) -> EngineOptions:
+    """The options of an engine other than vLLM."""
+    data = read_yaml(f"{engine}.yaml")
+    return EngineOptions(
+        options=_named(data["options"]),
+        keys=_named(data.get("keys", {})),
+        sections={name: _named(keys) for name, keys in data.get("sections", {}).items()},
+        decoding_types=MappingProxyType(data.get("decoding_types", {})),
+        speculative_keys=frozenset(data.get("speculative_keys", ())),
+    )
+
+
+def _named(data: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Option]:
+    options = _options(data)
+    aliases = {alias: option for option in options.values() for alias in option.aliases}
+    return MappingProxyType(options | aliases)
+
+
+@dataclass(frozen=True)
+class Support:
+    """Whether an engine has a feature: in versions `since` to `until`, where these are given.
+
+    unread: from general documentation only, so that a rule should not reject for it.
+    """
+
+    has: bool
+    since: str | None = None
+    until: str | None = None
+    note: str = ""
+    unread: bool = False
+
+    def at(self, version: str) -> bool:
+        """Whether that version has it."""
+        asked = version_key(version)
+        early = self.since is not None and asked < version_key(self.since)
+        late = self.until is not None and asked > version_key(self.until)
+        return self.has and not early and not late
+
+
+@cache
+def feature_support(engine: str) -> Mapping[str, Support]:
+    """Feature name (speculation.eagle3, lora) to what `engine` has of it.
+
+    The names are the same for every engine; raises KeyError for an engine that is not known.
+    """
+    features = read_yaml("features.yaml")["features"]
+    return MappingProxyType({name: Support(**row[engine]) for name, row in features.items()})

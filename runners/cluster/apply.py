@@ -13,7 +13,7 @@ from runners.cluster.api import (
 )
 from runners.cluster.connect import explained
 from runners.errors import TargetError
-from runners.render.kubernetes import MANAGED_BY, RUN_LABEL
+from runners.render.metadata import MANAGED_BY, RUN_LABEL
 
 FIELD_MANAGER = MANAGED_BY
 _MANAGED_LABEL = "app.kubernetes.io/managed-by"

@@ -218,8 +218,8 @@ def _nodes(connection: Connection, wanted: Sequence[Need]) -> Iterator[Check]:
         yield Check(
             "nodes",
             "warning",
-            f"none of {len(nodes)} nodes can hold a {need.part} ({asked}{_where(need)}){_has(nodes)}"
-            "; unless the cluster adds one, its pod stays Pending",
+            f"none of {len(nodes)} nodes can hold a {need.part} ({asked}{_where(need)})"
+            f"{_has(nodes)}; unless the cluster adds one, its pod stays Pending",
         )
 
 

@@ -3,15 +3,9 @@
 import re
 from decimal import Decimal
 
-_UNITS = {
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("1e-3"),
-    "": Decimal(1),
-    **{unit: Decimal(1000) ** power for power, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
-    **{unit: Decimal(1024) ** power for power, unit in
-       enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
-}  # fmt: skip
+_UNITS = {"n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1)}
+_UNITS |= {unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", 1)}
+_UNITS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", 1)}
 
 
 def quantity(text: object) -> Decimal:

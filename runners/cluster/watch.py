@@ -50,7 +50,7 @@ class Watches:
     """Follows kinds while the context is open; `next` hands out changes in order of arrival."""
 
     def __init__(self, connection: Connection, wanted: Sequence[Wanted]) -> None:
-        self._connection = connection
+        self.connection = connection
         self._changes: queue.SimpleQueue[Change] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._open: dict[str, Any] = {}
@@ -101,14 +101,14 @@ class Watches:
                     version = self._list(wanted)
                 response = self._watch(wanted, version)
                 if troubled:
-                    self._put(Change(wanted.kind, "RECOVERED", self._connection.clock.now()))
+                    self._put(Change(wanted.kind, "RECOVERED", self.connection.clock.now()))
                 troubled, pause_s = False, 0.25
                 version = self._read(wanted, response, version)
             except ApiError as error:
                 if error.status == 410:
                     version = None
                     continue
-                now = self._connection.clock.now()
+                now = self.connection.clock.now()
                 self._put(Change(wanted.kind, "TROUBLE", now, error=error))
                 troubled = True
                 self._stop.wait(error.retry_after_s or pause_s)
@@ -116,9 +116,9 @@ class Watches:
 
     def _list(self, wanted: Wanted) -> str:
         """Tell all there is; returns the version to watch from. Raises ApiError."""
-        path = path_of(self._connection, wanted.kind, version=wanted.version)
-        answer = request(self._connection, "get", path, query=_query(wanted), patience_s=0.0)
-        self._put(Change(wanted.kind, "LISTED", self._connection.clock.now(), answer))
+        path = path_of(self.connection, wanted.kind, version=wanted.version)
+        answer = request(self.connection, "get", path, query=_query(wanted), patience_s=0.0)
+        self._put(Change(wanted.kind, "LISTED", self.connection.clock.now(), answer))
         return str((answer.get("metadata") or {}).get("resourceVersion") or "0")
 
     def _watch(self, wanted: Wanted, version: str) -> Any:
@@ -129,8 +129,8 @@ class Watches:
             ("allowWatchBookmarks", "true"),
             ("timeoutSeconds", str(_WATCH_S)),
         ]
-        path = path_of(self._connection, wanted.kind, version=wanted.version)
-        return stream(self._connection, path, query, _SILENCE_S)
+        path = path_of(self.connection, wanted.kind, version=wanted.version)
+        return stream(self.connection, path, query, _SILENCE_S)
 
     def _read(self, wanted: Wanted, response: Any, version: str) -> str:
         """Hand on what a watch tells until it ends; returns the version to go on from.
@@ -148,7 +148,7 @@ class Watches:
                     )
                 version = told["metadata"].get("resourceVersion", version)
                 if event["type"] != "BOOKMARK":
-                    now = self._connection.clock.now()
+                    now = self.connection.clock.now()
                     self._put(Change(wanted.kind, event["type"], now, told))
         except (ApiError, ValueError) as error:
             if isinstance(error, ApiError) and error.status is not None:

@@ -1,13 +1,14 @@
 """The group directory: what was asked, which rounds were begun, and what became of them."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runners.errors import UsageError
+from runners.experiments.comparison import comparison_of
 from runners.experiments.repeats import Precision, Repeats
 from runners.experiments.rounds import Experiment, Finished, Round
 from runners.experiments.saturation import Saturation
@@ -50,6 +51,13 @@ class Group:
     rounds: list[Begun] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
 
+    def profile(self, side: str | None) -> Loaded:
+        """The profile of a side; of the group itself for None. Raises ProfileError."""
+        return self.loaded if side is None else load_profile(self.side(side) / "profile.yaml")
+
+    def side(self, name: str) -> RunDirectory:
+        return RunDirectory(self.directory / "sides" / name)
+
     def run(self, name: str) -> RunDirectory:
         return RunDirectory(self.directory / "runs" / name)
 
@@ -68,14 +76,26 @@ class Group:
 
 
 def create_group(
-    loaded: Loaded, experiment: Experiment, options: TargetOptions, out: Path
+    loaded: Loaded,
+    experiment: Experiment,
+    options: TargetOptions,
+    out: Path,
+    sides: Mapping[str, Loaded] | None = None,
 ) -> Group:
-    """Make `out/<UTC time>-<name>-<short id>/`. Raises OutputError."""
+    """Make `out/<UTC time>-<name>-<short id>/`, with a profile for each side.
+
+    Raises OutputError.
+    """
     directory = RunDirectory(fresh_path(out, loaded.profile.name))
     with writing(directory.path):
         (directory / "runs").mkdir(parents=True)
     findings = [asdict(finding) for finding in loaded.findings]
     write_plan(directory, loaded.profile, findings)
+    for name, side in (sides or {}).items():
+        place = RunDirectory(directory / "sides" / name)
+        with writing(place.path):
+            place.path.mkdir(parents=True)
+        write_plan(place, side.profile, [asdict(finding) for finding in side.findings])
     return Group(directory, loaded, findings, experiment, options)
 
 
@@ -133,7 +153,8 @@ def round_profile(group: Group, coming: Round) -> Loaded:
     source = f"round {coming.index + 1} of the group"
     varied = {**coming.varied, "load.seed": coming.seed}
     overrides = [Override(key, value, source) for key, value in varied.items()]
-    return load_profile(group.directory / "profile.yaml", overrides)
+    place = group.directory if coming.side is None else group.side(coming.side)
+    return load_profile(place / "profile.yaml", overrides)
 
 
 def set_aside(group: Group, runs: Sequence[str]) -> list[Path]:
@@ -194,10 +215,12 @@ def _options(kept: dict[str, str | None]) -> TargetOptions:
 def _experiment(kind: str, settings: dict[str, Any]) -> Experiment:
     if kind == "saturation":
         return Saturation()
+    if kind == "comparison":
+        return comparison_of(settings)
     until = settings["until"]
     return Repeats(settings["repeats"], Precision(**until) if until else None)
 
 
 def _begun(kept: dict[str, Any]) -> Begun:
-    coming = Round(kept["round"] - 1, kept["name"], kept["seed"], kept["varied"])
+    coming = Round(kept["round"] - 1, kept["name"], kept["seed"], kept["varied"], kept.get("side"))
     return Begun(coming, kept["run"], kept["start"])

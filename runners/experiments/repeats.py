@@ -37,6 +37,7 @@ class Repeats:
     count: int
     until: Precision | None = None
     kind: str = "repeats"
+    together: bool = True
 
     def settings(self) -> dict[str, Any]:
         return {"repeats": self.count, "until": asdict(self.until) if self.until else None}

@@ -7,19 +7,25 @@ from typing import Any, Protocol
 
 from runners.errors import UsageError
 from runners.measure.metrics import METRICS, STATISTICS
-from runners.profiles.model import Json, Profile
+from runners.profiles.engine_section import Json
+from runners.profiles.model import Profile
 
 Results = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Round:
-    """One drive→measure round. index: from 0. varied: profile keys that differ from the group's."""
+    """One drive→measure round.
+
+    index: from 0. varied: profile keys that differ from the group's. side: which of the
+    profiles under sides/ it is made with; None: the group's own.
+    """
 
     index: int
     name: str
     seed: int
     varied: dict[str, Json] = field(default_factory=dict)
+    side: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,11 @@ class Experiment(Protocol):
 
     @property
     def kind(self) -> str: ...
+
+    @property
+    def together(self) -> bool:
+        """Whether what one side started stays while another is measured."""
+        ...
 
     def settings(self) -> dict[str, Any]:
         """What `group.json` keeps of it, as plain data."""

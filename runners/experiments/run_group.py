@@ -1,6 +1,8 @@
 """Run a group: one start of the engine, then round after round until its experiment is done."""
 
 import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,15 +38,20 @@ class GroupOutcome:
 
 
 def start_group(
-    loaded: Loaded, experiment: Experiment, options: TargetOptions, out: Path, progress: Progress
+    loaded: Loaded,
+    experiment: Experiment,
+    options: TargetOptions,
+    out: Path,
+    progress: Progress,
+    sides: Mapping[str, Loaded] | None = None,
 ) -> GroupOutcome:
-    """Make a group below `out` and run it.
+    """Make a group below `out` and run it. sides: the profiles of a comparison, by name.
 
     Raises UsageError for a profile that the experiment cannot be made with, OutputError when
     the group directory cannot be made. Every later failure is in the outcome.
     """
     experiment.next_round(loaded.profile, [])
-    return _conducted(create_group(loaded, experiment, options, out), progress)
+    return _conducted(create_group(loaded, experiment, options, out, sides), progress)
 
 
 def resume_group(group: Group, progress: Progress) -> GroupOutcome:
@@ -119,7 +126,6 @@ def _tidy(group: Group, progress: Progress) -> None:
 def _drive_all(group: Group, progress: Progress) -> str:
     """Serve once and drive what is left of the group; the state it is in afterwards."""
     from runners.load.schedule import make_schedule
-    from runners.targets import open_endpoint
 
     coming = group.next_round()
     if coming is None:
@@ -128,14 +134,31 @@ def _drive_all(group: Group, progress: Progress) -> str:
     # Planned first: a trace that cannot be read must not cost a deployment.
     first = round_profile(group, coming).profile
     make_schedule(first.load, first.workload)
-    start = new_start(group)
-    profile = group.loaded.profile
     state = "done"
-    with open_endpoint(profile, start, progress, group.options) as endpoint:
+    served: dict[str | None, tuple[RunDirectory, Endpoint]] = {}
+    with ExitStack() as started:
         while coming is not None and state == "done":
-            state = _drive_one(group, coming, start, endpoint, progress)
+            if coming.side not in served:
+                if not group.experiment.together:
+                    started.close()
+                    served.clear()
+                served[coming.side] = _start(group, coming.side, started, progress)
+            state = _drive_one(group, coming, *served[coming.side], progress)
             coming = group.next_round()
     return state
+
+
+def _start(
+    group: Group, side: str | None, started: ExitStack, progress: Progress
+) -> tuple[RunDirectory, Endpoint]:
+    """Make a side answer; it does until `started` is closed."""
+    from runners.targets import open_endpoint
+
+    start = new_start(group)
+    profile = group.profile(side).profile
+    if side is not None:
+        progress.note(f"{side}: starting")
+    return start, started.enter_context(open_endpoint(profile, start, progress, group.options))
 
 
 def _drive_one(

@@ -8,7 +8,8 @@ from typing import Any
 from runners.errors import UsageError
 from runners.experiments.rounds import Conclusion, Finished, Round, figure, first_free
 from runners.load.schedule import pace
-from runners.profiles.model import Json, Profile
+from runners.profiles.engine_section import Json
+from runners.profiles.model import Profile
 
 THROUGHPUT = "output_throughput_tok_s"
 # Less growth than this for twice the load is no growth.
@@ -22,6 +23,7 @@ class Saturation:
     """Steps of twice the rate (open loop) or concurrency (closed loop) of the step before."""
 
     kind: str = "saturation"
+    together: bool = True
 
     def settings(self) -> dict[str, Any]:
         return {"factor": 2, "least_growth": LEAST_GROWTH}

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from statistics import stdev
 from typing import Any
 
+from runners.experiments.compare import compare
+from runners.experiments.comparison import Comparison
 from runners.experiments.group import Begun, Group, asked_json
 from runners.experiments.rounds import Finished, Results, figure, metric_names, stat_of, why_missing
+from runners.experiments.sides import Side
 from runners.measure.statistics import CONFIDENCE, repeat_interval
 from runners.measure.table import csv_row
 from runners.rundir import RunDirectory
@@ -41,7 +44,7 @@ def summarised(group: Group, state: str) -> dict[str, Any]:
     """The content of group.json. metrics is null where the rounds differ in their load."""
     finished = group.finished()
     conclusion = group.experiment.conclusion(group.loaded.profile, finished)
-    repeated = not any(each.round.varied for each in finished)
+    repeated = not any(each.round.varied or each.round.side for each in finished)
     metrics, missing = over_runs(finished) if repeated else (None, {})
     return {
         **asked_json(group),
@@ -53,9 +56,29 @@ def summarised(group: Group, state: str) -> dict[str, Any]:
         "simulated": any(each.results["simulated"] for each in finished),
         "statistics": {"confidence": CONFIDENCE, "method": "Student's t over runs"},
         "metrics": metrics,
-        "curve": None if repeated else [_step(each) for each in finished],
+        "curve": [_step(each) for each in finished if each.round.varied] or None,
+        "comparison": _comparison(group),
         "not_measured": missing,
     }
+
+
+def _comparison(group: Group) -> dict[str, Any] | None:
+    """The sides against each other; null for a group without sides, or before each has a run."""
+    experiment = group.experiment
+    if not isinstance(experiment, Comparison):
+        return None
+    finished = group.finished()
+    sides = [
+        Side(
+            name,
+            tuple(each for each in finished if each.round.side == name),
+            group.profile(name).profile.model_dump(mode="json"),
+        )
+        for name in experiment.sides
+    ]
+    if not all(side.runs for side in sides):
+        return None
+    return compare(sides, gates=experiment.gates, subject=experiment.subject)
 
 
 def _run_json(group: Group, begun: Begun) -> dict[str, Any]:
@@ -71,6 +94,7 @@ def _run_json(group: Group, begun: Begun) -> dict[str, Any]:
         "start": begun.start,
         "seed": begun.round.seed,
         "varied": begun.round.varied,
+        "side": begun.round.side,
         "state": state,
         "status": verdict["status"],
         "reasons": verdict["reasons"],
@@ -155,7 +179,9 @@ def table(finished: Sequence[Finished]) -> str:
     rows: list[dict[str, Any]] = []
     for each in finished:
         header, row = csv.reader(io.StringIO(csv_row(each.results)))
-        first = {"round": each.round.index + 1, "seed": each.round.seed, **each.round.varied}
+        side = {"side": each.round.side} if each.round.side else {}
+        seed = {"seed": each.round.seed}
+        first = {"round": each.round.index + 1, **side, **seed, **each.round.varied}
         rows.append({**first, **dict(zip(header, row, strict=True))})
     text = io.StringIO()
     columns = list(dict.fromkeys(column for row in rows for column in row)) or ["round", "seed"]

@@ -73,7 +73,7 @@ class Answer:
         if totals is None:
             self.milli.extend([-1] * len(sizes))
         else:
-            each = np.diff(np.array(totals, np.int64), prepend=self._counted) * 1000
+            each = np.diff(np.array([self._counted, *totals])) * 1000
             self.milli.frombytes(each.tobytes())
             self.output_tokens = self._counted = totals[-1]
             self.counted_chunks = True
@@ -98,11 +98,11 @@ class Answer:
             return
         milli = np.array(self.milli)
         still_open = milli < 0
-        left = max(self.output_tokens * 1000 - int(milli[~still_open].sum()), 0)
+        left = max(self.output_tokens * 1000 - int(milli.sum(where=~still_open)), 0)
         if not still_open.any():
             self.milli[-1] += left
             return
-        shares = np.cumsum(np.array(self.sizes)[still_open], dtype=np.float64)
-        upto = np.rint(shares * (left / shares[-1]))
-        milli[still_open] = np.diff(upto.astype(np.int64), prepend=0)
+        upto = np.zeros(np.count_nonzero(still_open) + 1)
+        np.cumsum(np.array(self.sizes)[still_open], out=upto[1:])
+        milli[still_open] = np.diff(np.rint(upto * (left / upto[-1])))
         self.milli = array("q", milli.tobytes())

@@ -1,5 +1,6 @@
 """Understanding a complete response: what every dialect has in common."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,30 +20,74 @@ _FACTS = (
 )
 
 
+class Reader:
+    """Understands the answers of one server, in one dialect.
+
+    The shape of plain events is learned from one of them and holds for later answers too.
+    """
+
+    def __init__(self, dialect: Dialect, stream: bool, keep_text: bool = False) -> None:
+        self._dialect, self._stream, self._keep_text = dialect, stream, keep_text
+        self._shape: re.Pattern[bytes] | None = None
+
+    def read(self, exchange: Exchange) -> Answer:
+        """Understand a complete response; a failure becomes the answer's error class."""
+        answer = Answer()
+        if exchange.status != 200:
+            _refused(exchange, answer)
+        elif exchange.encoding not in (None, "identity"):
+            detail = f"the answer came {exchange.encoding}-encoded though not asked"
+            answer.fail("malformed", detail)
+        else:
+            try:
+                if self._stream:
+                    objects = self._objects(exchange, answer)
+                    self._dialect.read_events(objects, answer, self._keep_text)
+                else:
+                    _read_whole(self._dialect, exchange, answer, self._keep_text)
+            # Whatever JSON a server sends, the worker lives on and the request has failed.
+            except (AttributeError, KeyError, OverflowError, TypeError) as error:
+                answer.fail("malformed", f"not of this API's form: {error}")
+            _check_types(answer)
+            if answer.error is None:
+                _judge(answer, exchange)
+        answer.share_tokens()
+        return answer
+
+    def _objects(self, exchange: Exchange, answer: Answer) -> Iterator[tuple[int, Json]]:
+        """(arrival, object) per event, up to the first that is none or tells of an error.
+
+        Events of a shape already known go straight into the answer.
+        """
+        stream, learned = EventStream(exchange.body, exchange.stamps), False
+        while (found := stream.next()) is not None:
+            stamp, data = found
+            if data == b"[DONE]":
+                answer.done = True
+                continue
+            event = _object(data, answer, "an event")
+            if event is None:
+                return
+            yield stamp, event
+            if not learned and self._dialect.is_plain is not None and self._dialect.is_plain(event):
+                learned = True  # once in an answer: it costs more than a few events
+                self._learn(stream.data[stream.begun : stream.at], data)
+            if self._shape is not None:
+                place, arrivals = stream.at, stream.arrivals
+                stream.at = take_run(
+                    self._shape, stream.data, place, answer, arrivals, self._keep_text
+                )
+
+    def _learn(self, raw: bytes, data: bytes) -> None:
+        if raw.rstrip(b"\r\n") == b"data: " + data:
+            self._shape = shape_of(raw) or self._shape
+
+
 def read_answer(
     dialect: Dialect, exchange: Exchange, stream: bool, keep_text: bool = False
 ) -> Answer:
-    """Understand a complete response; a failure becomes the answer's error class."""
-    answer = Answer()
-    if exchange.status != 200:
-        _refused(exchange, answer)
-    elif exchange.encoding not in (None, "identity"):
-        answer.fail("malformed", f"the answer came {exchange.encoding}-encoded though not asked")
-    else:
-        try:
-            if stream:
-                objects = _objects(dialect, exchange, answer, keep_text)
-                dialect.read_events(objects, answer, keep_text)
-            else:
-                _read_whole(dialect, exchange, answer, keep_text)
-        # Whatever JSON a server sends, the worker lives on and the request has failed.
-        except (AttributeError, KeyError, OverflowError, TypeError) as error:
-            answer.fail("malformed", f"not of this API's form: {error}")
-        _check_types(answer)
-        if answer.error is None:
-            _judge(answer, exchange)
-    answer.share_tokens()
-    return answer
+    """Understand one complete response."""
+    return Reader(dialect, stream, keep_text).read(exchange)
 
 
 def error_message(body: bytes) -> str:
@@ -62,31 +107,6 @@ def _refused(exchange: Exchange, answer: Answer) -> None:
     if exchange.location:
         detail = f"redirect to {exchange.location} is not followed"
     answer.fail(f"http_{exchange.status}", detail)
-
-
-def _objects(
-    dialect: Dialect, exchange: Exchange, answer: Answer, keep_text: bool
-) -> Iterator[tuple[int, Json]]:
-    """(arrival, object) per event, up to the first that is none or tells of an error.
-
-    Events of a shape already known go straight into the answer.
-    """
-    stream, shape = EventStream(exchange.body, exchange.stamps), None
-    while (found := stream.next()) is not None:
-        stamp, data = found
-        if data == b"[DONE]":
-            answer.done = True
-            continue
-        event = _object(data, answer, "an event")
-        if event is None:
-            return
-        yield stamp, event
-        if shape is None and dialect.is_plain is not None and dialect.is_plain(event):
-            raw = stream.data[stream.begun : stream.at]
-            if raw.rstrip(b"\r\n") == b"data: " + data:
-                shape = shape_of(raw)
-        if shape is not None:
-            stream.at = take_run(shape, stream.data, stream.at, answer, stream.arrival, keep_text)
 
 
 def _read_whole(dialect: Dialect, exchange: Exchange, answer: Answer, keep_text: bool) -> None:

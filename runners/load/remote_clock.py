@@ -53,7 +53,7 @@ def estimate(pings: Iterable[Ping]) -> Offset:
     best = min(pings, key=lambda ping: ping.rtt_ns)
     ahead = (best.received_ns - best.sent_ns) + (best.replied_ns - best.returned_ns)
     return Offset(
-        offset_ns=round(ahead / 2),
+        offset_ns=ahead // 2,
         uncertainty_ns=-(-best.rtt_ns // 2) + 1,
         rtt_ns=best.rtt_ns,
         at_ns=(best.sent_ns + best.returned_ns) // 2,

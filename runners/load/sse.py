@@ -25,6 +25,13 @@ class EventStream:
         """When the bytes before this place had arrived: the stamp of the piece with the last."""
         return self._stamps[bisect_left(self._ends, place)]
 
+    def arrivals(self, places: list[int]) -> Sequence[int]:
+        """The same of many places, in ascending order."""
+        first = bisect_left(self._ends, places[0])
+        if self._ends[first : first + len(places)] == places:  # an event to a read
+            return self._stamps[first : first + len(places)]
+        return [self.arrival(place) for place in places]
+
     def next(self) -> tuple[int, bytes] | None:
         """(arrival, data) of the next event; None at the end.
 

@@ -34,7 +34,7 @@ from runners.load.clock import die_with_parent, monotonic_ns, tighten_timers
 from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange
 from runners.load.limits import Limits, Planned
-from runners.load.reading import read_answer
+from runners.load.reading import Reader
 from runners.load.stream import resolve, tls_context
 
 CHUNK_COLUMNS = ("request_id", "arrival_ns", "bytes", "tokens_milli", "kind")
@@ -86,7 +86,7 @@ class Records:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._dialect = DIALECTS[spec.api]
+        self._reader = Reader(DIALECTS[spec.api], spec.stream, spec.keep_responses)
         folder = Path(spec.output)
         self._requests = (folder / f"requests-{spec.index}.jsonl").open("wb")
         self._chunks = (folder / f"chunks-{spec.index}.i64").open("wb")
@@ -95,7 +95,7 @@ class Records:
     def add(self, exchange: Exchange) -> bool:
         """Understand and write one exchange; True when it is ok."""
         start = self.start_ns
-        answer = read_answer(self._dialect, exchange, self._spec.stream, self._spec.keep_responses)
+        answer = self._reader.read(exchange)
         error, detail = exchange.error, exchange.error_detail
         if error is None or (error == "broken_stream" and answer.error == "stream_error"):
             error, detail = answer.error, answer.error_detail

@@ -1,187 +1,265 @@
-"""The objects of one profile on KServe: a ServingRuntime and an InferenceService."""
+"""The objects of one profile on KServe: its runtime, its service and what they need."""
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from runners.engines import vllm
+import yaml
+
+from runners.engines.arguments import Arguments, backend_of
 from runners.errors import UsageError
-from runners.profiles.model import Model, Profile
-from runners.render.gpus import node_products, resource_name
-from runners.render.names import label_value, service_name
+from runners.profiles.model import Profile
+from runners.render import multinode
+from runners.render.backends import (
+    MODEL_FORMAT,
+    arguments,
+    environment,
+    image,
+    literal,
+    owned_arguments,
+)
+from runners.render.gpus import placement, resources
+from runners.render.llm_inference_service import llm_inference_service
+from runners.render.metadata import (
+    MANAGED_BY,
+    PROFILE_LABEL,
+    RUN_LABEL,
+    TTL_ANNOTATION,
+    annotations_of,
+    metadata,
+    service_of,
+)
+from runners.render.scaling import scaling
+from runners.render.storage import CHAT_TEMPLATE_PATH, Storage, storage
 from runners.render.templates import Object, fill
 
-MANAGED_BY = "kserve-bench"
-RUN_LABEL = "kserve-bench/run"
-PROFILE_LABEL = "kserve-bench/profile"
-TTL_ANNOTATION = "kserve-bench/ttl-seconds"
+__all__ = ["MANAGED_BY", "PROFILE_LABEL", "RUN_LABEL", "TTL_ANNOTATION", "render"]
 
-STORAGE = ("hf://", "s3://", "gs://", "pvc://", "oci://", "https://")
 PROBE_PERIOD_S = 10
-# The upstream image may run under any user, whose home is not writable.
-WRITABLE = {
-    "HF_HOME": "/tmp/hf",
-    "VLLM_CACHE_ROOT": "/tmp/vllm",
-    "VLLM_CONFIG_ROOT": "/tmp",
-    "VLLM_NO_USAGE_STATS": "1",
-}
+_LONGEST_TEMPLATE = 1_000_000  # bytes that a ConfigMap takes, less a little
+_VISIBILITY = "networking.kserve.io/visibility"
 
 
-def render(profile: Profile, run_id: str | None = None) -> dict[str, Object]:
+def render(
+    profile: Profile, run_id: str | None = None, folder: Path | None = None
+) -> dict[str, Object]:
     """File name → Kubernetes object, in the order in which they are applied.
 
-    The objects depend on nothing but the arguments. `run_id` becomes a label, by which
-    they are found again; without it (a dry run) the label is absent.
-    Raises UsageError for a profile that this version cannot render.
+    The objects depend on nothing but the arguments and the chat template's file. `run_id`
+    becomes a label, by which they are found again; without it (a dry run) the label is
+    absent. folder: where relative paths of the profile start, by default the current one.
+    Empty where the profile measures a service that is there already. Raises UsageError for
+    what cannot be rendered.
     """
-    refuse_what_is_not_rendered(profile)
-    values = template_values(profile, run_id)
-    objects = {
-        "servingruntime.yaml": fill("vllm/servingruntime.yaml.j2", values),
-        "inferenceservice.yaml": fill("vllm/inferenceservice.yaml.j2", values),
-    }
+    if profile.serving.existing is not None:
+        return {}
+    _refuse_contradictions(profile)
+    objects = {**_service_account(profile, run_id), **_chat_template(profile, run_id, folder)}
+    if profile.serving.kind == "LLMInferenceService":
+        objects |= llm_inference_service(profile, run_id)
+    else:
+        objects |= _inference_service(profile, run_id)
     for manifest in objects.values():
-        refuse_go_templates(manifest)
+        if manifest["kind"] != "ConfigMap":
+            _refuse_go_templates(manifest)
     return objects
 
 
-def refuse_what_is_not_rendered(profile: Profile) -> None:
-    """One line for each choice that KServe offers and this version does not render."""
-    backend = profile.engine.backend or profile.engine.name
-    if backend != "vllm":
+def _refuse_contradictions(profile: Profile) -> None:
+    """What no KServe can do, whatever the backend."""
+    backend, serving = backend_of(profile), profile.serving
+    engine = {"vllm-huggingface": "vllm", "triton": "tensorrt-llm"}.get(backend, backend)
+    if engine != profile.engine.name:
         raise UsageError(
-            f"engine.backend: {backend} is not rendered by this version; vllm is (target kserve)"
+            f"engine.backend: {backend} serves with {engine}, but engine.name is "
+            f"{profile.engine.name}; give --backend {backend}, or name them alike"
         )
-    if profile.serving.mode != "Standard":
+    if serving.prefill is not None and serving.kind != "LLMInferenceService":
         raise UsageError(
-            f"serving.mode: {profile.serving.mode} is not rendered by this version; Standard is"
+            "serving.prefill: an InferenceService does not disaggregate; "
+            "set serving.kind: LLMInferenceService"
         )
-    scaling = profile.serving.autoscaling
-    if scaling.autoscaler != "none":
-        raise UsageError(
-            f"serving.autoscaling.autoscaler: {scaling.autoscaler} is not rendered by this "
-            "version; none with serving.replicas is"
-        )
-    if (scaling.min_replicas, scaling.max_replicas) not in (
-        (1, 1),
-        2 * (profile.serving.replicas,),
-    ):
-        raise UsageError(
-            "serving.autoscaling: replicas without an autoscaler are set by serving.replicas"
-        )
-    if profile.resources.gpu.count == 0 and profile.engine.image is None:
-        raise UsageError(
-            "resources.gpu.count: 0, but the engine's own image needs a GPU; set engine.image"
-        )
+    if backend == "vllm-huggingface":
+        for key in ("adapters", "chat_template"):
+            if getattr(profile.model, key):
+                raise UsageError(
+                    f"model.{key}: KServe's huggingfaceserver does not take it; use backend vllm"
+                )
 
 
-def template_values(profile: Profile, run_id: str | None) -> dict[str, Any]:
-    """What the templates of backend vllm name."""
-    gpu = profile.resources.gpu
-    service = profile.serving.service or service_name(profile.name)
-    environment = {**WRITABLE, **profile.engine.env}
-    tolerations = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+def _inference_service(profile: Profile, run_id: str | None) -> dict[str, Object]:
+    values = _values(profile, run_id)
+    objects = {}
+    if backend_of(profile) == "tensorrt-llm":
+        said: Arguments = values["said"]
+        text = yaml.safe_dump(said.config, sort_keys=True, allow_unicode=False)
+        objects["configmap-engine.yaml"] = _config_map(
+            profile, "engine", {"config.yaml": text}, run_id
+        )
+    objects["servingruntime.yaml"] = fill(f"{backend_of(profile)}/servingruntime.yaml.j2", values)
+    objects["inferenceservice.yaml"] = fill("shared/inferenceservice.yaml.j2", values)
+    return objects
+
+
+def _values(profile: Profile, run_id: str | None) -> dict[str, Any]:
+    """What the templates of an InferenceService and its runtime name."""
+    name, serving = service_of(profile), profile.serving
+    scaled, stored = scaling(profile), storage(profile)
+    several = multinode.several_nodes(profile, stored)
+    said = arguments(profile, stored.args)
+    owned = [literal(each) for each in owned_arguments(profile, stored.model_path)]
+    flags = [literal(each) for each in said.flags]
+    knative = serving.mode == "Knative"
+    deadline = math.ceil(serving.startup_timeout_s)
     return {
-        "runtime_metadata": metadata(profile, f"{service}-runtime", run_id),
-        "service_metadata": service_metadata(profile, service, run_id),
-        "image": profile.engine.image or f"vllm/vllm-openai:v{profile.engine.version}",
-        "arguments": engine_arguments(profile),
-        "environment": [{"name": name, "value": environment[name]} for name in environment],
-        "startup_attempts": math.ceil(profile.serving.startup_timeout_s / PROBE_PERIOD_S),
+        "said": said,
+        "runtime_metadata": metadata(profile, f"{name}-runtime", run_id),
+        "service_metadata": _service_metadata(profile, scaled.annotations, run_id),
+        "image": image(profile),
+        "model_format": MODEL_FORMAT[backend_of(profile)],
+        "arguments": [*owned, *several.head, *flags],
+        "environment": environment(profile, said, several.environment),
+        "startup_attempts": startup_attempts(profile),
+        "mounts": [{"name": "dshm", "mountPath": "/dev/shm"}, *_mounts(profile, stored)],
+        "volumes": [shared_memory(profile), *_volumes(profile, stored)],
+        "scaling": scaled.predictor,
+        "request_timeout_s": serving.longest_request_s(),
+        "knative": knative,
+        "progress_deadline": f"{deadline}s",
+        "placement": _placement(profile),
         "resources": resources(profile),
-        "shm": profile.resources.shm,
-        "replicas": profile.serving.replicas,
-        "tolerations": tolerations if gpu.count else [],
-        "gpu_products": node_products(gpu),
-        "storage_uri": storage_uri(profile.model),
+        "storage_uri": stored.storage_uri,
+        "storage_uris": stored.storage_uris,
+        "nodes": serving.nodes,
+        "gpus_per_node": profile.resources.gpu.count,
+        "mp_annotation": several.by_kserve,
+        "worker_command": several.command,
+        "worker_arguments": [*several.worker, *flags],
     }
 
 
-def metadata(profile: Profile, name: str, run_id: str | None) -> Object:
-    """Name, namespace where the profile has one, and the labels by which we know our own."""
-    labels = {
-        "app.kubernetes.io/managed-by": MANAGED_BY,
-        PROFILE_LABEL: label_value(profile.name),
-    }
-    if run_id is not None:
-        labels[RUN_LABEL] = label_value(run_id)
-    place = {"namespace": profile.serving.namespace} if profile.serving.namespace else {}
-    return {
-        "name": name,
-        **place,
-        "labels": labels,
-        "annotations": {TTL_ANNOTATION: str(time_to_live_s(profile))},
-    }
+def startup_attempts(profile: Profile) -> int:
+    """Tries of the start-up probe, so that it lasts as long as start-up may take."""
+    return math.ceil(profile.serving.startup_timeout_s / PROBE_PERIOD_S)
 
 
-def service_metadata(profile: Profile, name: str, run_id: str | None) -> Object:
-    """Standard mode without an autoscaler and without a route from outside the cluster."""
-    common = metadata(profile, name, run_id)
-    return {
-        **common,
-        "labels": {**common["labels"], "networking.kserve.io/visibility": "cluster-local"},
-        "annotations": {
-            "serving.kserve.io/deploymentMode": "Standard",
-            "serving.kserve.io/autoscalerClass": "none",
-            **common["annotations"],
-        },
-    }
+def _service_metadata(profile: Profile, ours: dict[str, str], run_id: str | None) -> Object:
+    """A service without a route from outside, unless requests are to come through one."""
+    common = metadata(profile, service_of(profile), run_id)
+    if profile.serving.connect != "gateway":
+        common["labels"] = {**common["labels"], _VISIBILITY: "cluster-local"}
+    return {**common, "annotations": annotations_of(profile, {**ours, **common["annotations"]})}
 
 
-def time_to_live_s(profile: Profile) -> int:
-    """Seconds after its creation at which an object is an orphan: start-up, load, an hour."""
-    load_s = profile.load.duration_s or 3600.0
-    return math.ceil(profile.serving.startup_timeout_s + load_s + 3600.0)
+def _placement(profile: Profile) -> Object:
+    keys = placement(profile)
+    if _own_account(profile):
+        keys["serviceAccountName"] = service_of(profile)
+    return keys
 
 
-def engine_arguments(profile: Profile) -> list[str]:
-    """Every flag of the engine, the toolkit's own first."""
-    return [
-        "--port=8080",
-        f"--served-model-name={served_name(profile.model)}",
-        *vllm.flags(profile.engine.args),
-    ]
+def _own_account(profile: Profile) -> bool:
+    """Whether KServe needs an account of ours to download with the profile's token."""
+    serving = profile.serving
+    needed = serving.hf_token is not None and serving.service_account is None
+    return needed and serving.kind == "InferenceService" and _downloads_from_hub(profile)
 
 
-def served_name(model: Model) -> str:
-    """The name that requests use."""
-    return model.name or model.uri.rstrip("/").rsplit("/", 1)[-1]
+def _downloads_from_hub(profile: Profile) -> bool:
+    stored = storage(profile)
+    uris = [stored.storage_uri or "", *(each["uri"] for each in stored.storage_uris)]
+    return any(uri.startswith("hf://") for uri in uris)
 
 
-def storage_uri(model: Model) -> str:
-    """The model's place, which KServe's storage initializer must know how to fetch."""
-    if not model.uri.startswith(STORAGE):
+def _service_account(profile: Profile, run_id: str | None) -> dict[str, Object]:
+    secret = profile.serving.hf_token
+    if secret is None or not _own_account(profile):
+        return {}
+    if secret.key != "HF_TOKEN":
         raise UsageError(
-            f"model.uri: KServe cannot fetch {model.uri}; use one of {' '.join(STORAGE)}"
+            f"serving.hf_token.key: KServe downloads with the key HF_TOKEN only, not {secret.key}; "
+            f"rename it in the secret {secret.name}"
         )
-    return model.uri
+    values = {
+        "metadata": metadata(profile, service_of(profile), run_id),
+        "secret": secret.name,
+        "image_pull_secrets": [{"name": each} for each in profile.serving.image_pull_secrets],
+    }
+    return {"serviceaccount.yaml": fill("shared/serviceaccount.yaml.j2", values)}
 
 
-def resources(profile: Profile) -> dict[str, str]:
-    """Requests and limits alike: a replica that can borrow is not the same in every run."""
-    asked = {"cpu": profile.resources.cpu, "memory": profile.resources.memory}
-    gpu = profile.resources.gpu
-    if gpu.count:
-        asked[resource_name(gpu)] = str(gpu.count)
-    return asked
+def _chat_template(profile: Profile, run_id: str | None, folder: Path | None) -> dict[str, Object]:
+    """The chat template in a ConfigMap: in an argument, KServe would execute its `{{`."""
+    if profile.model.chat_template is None:
+        return {}
+    path = (folder or Path.cwd()) / Path(profile.model.chat_template).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise UsageError(
+            f"model.chat_template: {path} cannot be read: {reason}; a relative path starts at the "
+            "profile's folder"
+        ) from None
+    if len(text.encode()) > _LONGEST_TEMPLATE:
+        raise UsageError(f"model.chat_template: {path} is above 1 MB; a ConfigMap holds no more")
+    data = {CHAT_TEMPLATE_PATH.rpartition("/")[2]: text}
+    return {"configmap-chat-template.yaml": _config_map(profile, "chat-template", data, run_id)}
 
 
-def refuse_go_templates(manifest: Mapping[str, Any]) -> None:
+def _config_map(profile: Profile, suffix: str, data: dict[str, str], run_id: str | None) -> Object:
+    name = f"{service_of(profile)}-{suffix}"
+    values = {"metadata": metadata(profile, name, run_id), "data": data}
+    return fill("shared/configmap.yaml.j2", values)
+
+
+def shared_memory(profile: Profile) -> Object:
+    """/dev/shm, in memory."""
+    size = {"medium": "Memory", "sizeLimit": profile.resources.shm}
+    return {"name": "dshm", "emptyDir": size}
+
+
+def _volumes(profile: Profile, stored: Storage) -> list[Object]:
+    name = service_of(profile)
+    maps = [(each, {"name": f"{name}-{each}"}) for each, _ in _maps(profile)]
+    return [*({"name": each, "configMap": source} for each, source in maps), *stored.volumes]
+
+
+def _mounts(profile: Profile, stored: Storage) -> list[Object]:
+    mounts = [
+        {"name": name, "mountPath": place, "readOnly": True} for name, place in _maps(profile)
+    ]
+    return [*mounts, *stored.mounts]
+
+
+def _maps(profile: Profile) -> list[tuple[str, str]]:
+    """(volume and suffix of the ConfigMap, where it is mounted)."""
+    found = []
+    if profile.model.chat_template is not None:
+        found.append(("chat-template", CHAT_TEMPLATE_PATH.rpartition("/")[0]))
+    if backend_of(profile) == "tensorrt-llm":
+        found.append(("engine", "/etc/trtllm"))
+    return found
+
+
+def _refuse_go_templates(manifest: Mapping[str, Any]) -> None:
     """KServe executes the container as a Go template, which would run a `{{` of ours."""
     for key, text in texts(manifest, manifest["kind"]):
         if "{{" in text:
             raise UsageError(
-                f"{key}: KServe would execute the '{{{{' in {text[:60]!r}; "
-                "mount such text (a chat template) from a ConfigMap or build it into the image"
+                f"{key}: KServe would execute the '{{{{' in {text[:60]!r}; give a chat template as "
+                "model.chat_template, and build other such text into the image"
             )
 
 
 def texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Every text inside `value` with its dotted path."""
+    """Every text inside `value` with its dotted path, names of keys included."""
     if isinstance(value, str):
         yield key, value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
+            yield f"{key}.{name}", str(name)
             yield from texts(inner, f"{key}.{name}")
     elif isinstance(value, list):
         for position, inner in enumerate(value):

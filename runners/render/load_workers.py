@@ -5,8 +5,7 @@ from typing import Any
 
 from runners.load.remote_wire import TOKEN_ENV
 from runners.profiles.model import Profile
-from runners.render.kubernetes import metadata, time_to_live_s
-from runners.render.names import service_name
+from runners.render.metadata import metadata, service_of, time_to_live_s
 from runners.render.templates import Object, fill
 
 PORT = 8790
@@ -46,11 +45,7 @@ def pod_addresses(profile: Profile, namespace: str) -> list[str]:
 
 def job_name(profile: Profile) -> str:
     """Name of Job, Service and Secret; with an index behind it still a DNS label."""
-    return f"{_service(profile)}-load"
-
-
-def _service(profile: Profile) -> str:
-    return profile.serving.service or service_name(profile.name)
+    return f"{service_of(profile)}-load"
 
 
 def _values(profile: Profile, run_id: str | None) -> dict[str, Any]:
@@ -67,7 +62,7 @@ def _values(profile: Profile, run_id: str | None) -> dict[str, Any]:
         "selector": selector,
         "pod_labels": {**common["labels"], **selector},
         "served": (
-            {"serving.kserve.io/inferenceservice": _service(profile)}
+            {"serving.kserve.io/inferenceservice": service_of(profile)}
             if profile.target == "kserve"
             else {}
         ),

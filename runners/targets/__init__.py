@@ -20,12 +20,16 @@ class TargetOptions:
     extra_engine_args: more arguments, as on the engine's own command line (target local).
     ca_cert: a PEM file to trust for https in place of the system's store.
     port: where a local engine listens; by default a free port.
+    keep: leave what was deployed (target kserve).
+    cold_starts: how often to stop and start it before the load (target kserve).
     """
 
     engine_python: Path | None = None
     extra_engine_args: tuple[str, ...] = ()
     ca_cert: Path | None = None
     port: int | None = None
+    keep: bool = False
+    cold_starts: int = 0
 
 
 class _Target(Protocol):

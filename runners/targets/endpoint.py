@@ -13,6 +13,7 @@ class Endpoint:
     model: the name to send in requests.
     tokenizer: a directory or tokenizer.json that belongs to the model, where known.
     api_key_env: the environment variable that holds the key; its value is never kept.
+    host_header: the name to send where base_url is a gateway's address.
     facts: what start-up told, e.g. startup_s, model_weights_gib, kv_cache_gib,
         kv_cache_tokens, engine_arguments; a missing key was not measured.
     """
@@ -27,4 +28,5 @@ class Endpoint:
     api_key_env: str | None = None
     ca_cert: Path | None = None
     simulated: bool = False
+    host_header: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)

@@ -1,9 +1,9 @@
-"""Target `kserve`: deployment to a cluster."""
+"""Target `kserve`: deployed to a cluster for the run, or there already."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runners.errors import TargetError
 from runners.profiles.model import Profile
 from runners.progress import Progress
 from runners.rundir import RunDirectory
@@ -13,12 +13,20 @@ if TYPE_CHECKING:
     from runners.targets import TargetOptions
 
 
+@contextmanager
 def open_endpoint(
     profile: Profile, run: RunDirectory, progress: Progress, options: "TargetOptions"
-) -> AbstractContextManager[Endpoint]:
-    """Raises TargetError: this version renders manifests but deploys nothing."""
-    raise TargetError(
-        f"{profile.name}: deploying to a cluster is not part of this version; measure a running "
-        "server with --url URL, an engine here with --target local, or see the manifests with "
-        "--dry-run"
-    )
+) -> Iterator[Endpoint]:
+    """Deploy the profile and remove it afterwards; with serving.existing only find it.
+
+    Writes manifests/, lifecycle.json, cluster.json and logs/. Raises UsageError for what
+    cannot be rendered, TargetError without a cluster and where the model does not serve.
+    """
+    from runners.cluster.connect import connect
+    from runners.cluster.deploy import deployed
+    from runners.cluster.existing import found
+
+    connection = connect(profile.serving.context, profile.serving.namespace)
+    open_ = found if profile.serving.existing else deployed
+    with open_(connection, profile, run, progress, options) as endpoint:
+        yield endpoint

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runners.errors import TargetError, UsageError
 from runners.profiles.model import Profile
@@ -14,6 +14,7 @@ from runners.rundir import RunDirectory
 from runners.targets.endpoint import Endpoint
 from runners.targets.first_answer import ask_one_token, error_message, parsed
 from runners.targets.lifecycle import Lifecycle
+from runners.targets.trust import trusted
 
 if TYPE_CHECKING:
     import httpx
@@ -64,7 +65,7 @@ def _checked(
     client = httpx.Client(
         base_url=base_url,
         headers={"Authorization": f"Bearer {os.environ[key_variable]}"} if key_variable else {},
-        verify=_trusted(options.ca_cert),
+        verify=trusted(options.ca_cert),
         trust_env=False,
         timeout=httpx.Timeout(profile.load.timeout_s, connect=_CONNECT_S),
     )
@@ -114,18 +115,6 @@ def _key_variable(profile: Profile) -> str | None:
     if named is not None and not os.environ.get(named):
         raise TargetError(f"the environment variable {named} (api_key_env) is not set; export it")
     return named or (DEFAULT_KEY_VARIABLE if os.environ.get(DEFAULT_KEY_VARIABLE) else None)
-
-
-def _trusted(ca_cert: Path | None) -> Any:
-    import ssl
-
-    if ca_cert is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=str(ca_cert))
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or str(error)
-        raise UsageError(f"--ca-cert {ca_cert}: no readable PEM file: {reason}") from error
 
 
 def _served(

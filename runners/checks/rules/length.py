@@ -49,7 +49,7 @@ def limit(case: Case) -> int | None:
             return given
     if "max_model_len" in case.args or case.engine != "vllm":
         return None
-    return case.model.max_position if case.model else None
+    return case.model.max_length if case.model else None
 
 
 @rule(
@@ -181,7 +181,7 @@ def above_model(case: Case) -> Iterator[Hit]:
     asked = whole(case.args.get("max_model_len"))
     if asked is None or asked <= 0 or case.model is None or "hf_overrides" in case.args:
         return
-    most = case.model.max_position
+    most = case.model.max_length
     allowed = case.environment.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0").lower() in ("1", "true")
     if most is not None and asked > most:
         yield Hit(

@@ -170,7 +170,7 @@ def parser_unused(case: Case) -> Iterator[Hit]:
     severity="error",
     fails="on each request",
     basis="source",
-    evidence="OnlineRenderer: \"auto\" tool choice requires --enable-auto-tool-choice and "
+    evidence='OnlineRenderer: "auto" tool choice requires --enable-auto-tool-choice and '
     "--tool-call-parser to be set (400); Mistral tokenizers and harmony models are exempt.",
 )
 def request(case: Case) -> Iterator[Hit]:
@@ -181,7 +181,7 @@ def request(case: Case) -> Iterator[Hit]:
     choice = body.get("tool_choice", "auto")
     if choice in (None, "none") or is_on(case, "enable_auto_tool_choice"):
         return
-    if choice != "auto" and (case.args.get("tool_call_parser") or not case.at_least(0, 27)):
+    if choice != "auto" and (case.args.get("tool_call_parser") or not case.at_least(0, 28)):
         return
     name = case.profile.model.uri.lower()
     exempt = "gpt-oss" in name or case.args.get("tokenizer_mode") == "mistral"

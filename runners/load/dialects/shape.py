@@ -6,7 +6,7 @@ the last byte has the same meaning and needs no parser. Anything else is parsed.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import orjson
@@ -56,12 +56,12 @@ def take_run(
     data: bytes,
     begin: int,
     answer: Answer,
-    arrival: Callable[[int], int],
+    arrivals: Callable[[list[int]], Iterable[int]],
     keep_text: bool,
 ) -> int:
     """Take successive events of one shape from `begin` on; where the first other one begins.
 
-    arrival: when the bytes before a place had arrived.
+    arrivals: when the bytes before each of several places had arrived.
     """
     match, at = shape.match, begin
     ends: list[int] = []
@@ -83,7 +83,7 @@ def take_run(
         return begin
     ends, found = ends[: len(sizes)], found[: len(sizes)]
     totals = [int(groups[1]) for groups in found] if len(found[0]) > 1 else None
-    answer.add_run([arrival(end) for end in ends], sizes, totals)
+    answer.add_run(arrivals(ends), sizes, totals)
     return ends[-1]
 
 

@@ -1,0 +1,100 @@
+"""Port-forward in pure Python: a local port whose bytes travel through the API server to a pod.
+
+For looking, not for measuring: everything passes through one stream of the API server and
+the kubelet.
+"""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import Any
+
+from runners.cluster.api import Connection
+
+_LOOK_S = 0.5
+_CHUNK = 65536
+
+
+@contextmanager
+def forwarded(connection: Connection, pod: str, port: int) -> Iterator[int]:
+    """A port of 127.0.0.1 that leads to `port` of a pod while the context is open.
+
+    A connection that cannot be made through is closed, as by a server that is not there.
+    """
+    stop = threading.Event()
+    dial = _dialler(connection, pod, port)
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        listener.settimeout(_LOOK_S)
+        thread = threading.Thread(
+            target=_accept, args=(listener, dial, stop), name=f"port-forward {pod}", daemon=True
+        )
+        thread.start()
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _dialler(connection: Connection, pod: str, port: int) -> Any:
+    """A function that opens one stream to the pod's port and returns its socket."""
+    client = import_module("kubernetes.client")
+    # Of its own: while it dials, the client library replaces a method of the object.
+    api = client.CoreV1Api(client.ApiClient(connection.client.client.configuration))
+    portforward = import_module("kubernetes.stream").portforward
+    lock = threading.Lock()
+
+    def dial() -> Any:
+        with lock:
+            opened = portforward(
+                api.connect_get_namespaced_pod_portforward,
+                pod,
+                connection.namespace,
+                ports=str(port),
+            )
+        remote = opened.socket(port)
+        remote.setblocking(True)
+        return remote
+
+    return dial
+
+
+def _accept(listener: socket.socket, dial: Any, stop: threading.Event) -> None:
+    """Carry each connection until the end; then close those that are left."""
+    pairs: list[tuple[Any, Any]] = []
+    while not stop.is_set():
+        try:
+            local, _ = listener.accept()
+        except TimeoutError:
+            continue
+        local.settimeout(None)
+        try:
+            remote = dial()
+        # The library raises ApiException, websocket errors and plain Exceptions alike.
+        except Exception:
+            local.close()
+            continue
+        pairs.append((local, remote))
+        for source, sink in ((local, remote), (remote, local)):
+            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+    for pair in pairs:
+        for end in pair:
+            _end(end)
+
+
+def _pump(source: Any, sink: Any) -> None:
+    """Bytes from one socket to the other, until one of them ends."""
+    with suppress(OSError):
+        while data := source.recv(_CHUNK):
+            sink.sendall(data)
+    _end(source)
+    _end(sink)
+
+
+def _end(end: Any) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):
+        end.close()

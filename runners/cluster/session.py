@@ -1,0 +1,125 @@
+"""One start of a service: wait for it, reach it, have one token from it."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runners.cluster.api import Connection, Object
+from runners.cluster.causes import failure
+from runners.cluster.first_token import first_token
+from runners.cluster.reach import Route, Served, reach
+from runners.cluster.readiness import Readiness
+from runners.cluster.seen import Goal, event_line, is_true, name_of
+from runners.cluster.symptoms import evidence
+from runners.cluster.timeline import Phase
+from runners.cluster.wait import DeployError, wait_until_ready
+from runners.cluster.watch import Watches
+from runners.errors import TargetError
+from runners.profiles.model import Profile
+from runners.progress import Progress
+
+
+@dataclass(frozen=True)
+class Session:
+    """What every start of a service has in common.
+
+    model: the name that requests are expected to use. owned: labels and annotations of our
+    objects, for a Service of our own; None: nothing may be created.
+    """
+
+    connection: Connection
+    profile: Profile
+    progress: Progress
+    logs: Path
+    model: str
+    owned: Object | None = None
+    ca_cert: Path | None = None
+
+
+@dataclass(frozen=True)
+class Started:
+    """A service that answers. model: the name it answers to. watches: follow it still."""
+
+    readiness: Readiness
+    watches: Watches
+    route: Route
+    model: str
+    phases: tuple[Phase, ...]
+
+    @property
+    def startup_s(self) -> float:
+        """From the request that created it to the first token."""
+        return self.phases[-1].end_s - self.readiness.goal.started_s
+
+    @property
+    def pods(self) -> list[Object]:
+        return self.readiness.seen.pods
+
+    @property
+    def events(self) -> list[str]:
+        """All that was told about it, one line each, oldest first."""
+        return [event_line(event) for event in self.readiness.seen.events()]
+
+
+def bring_up(session: Session, goal: Goal, stack: ExitStack, title: str) -> Started:
+    """Follow a start from goal.started_s to the first token, telling phase after phase.
+
+    What the route needs, and the watches, stay open as long as the stack.
+    Raises TargetError, with the logs of the pods kept.
+    """
+    connection = session.connection
+    readiness = Readiness(goal, connection.server)
+    watches = stack.enter_context(Watches(connection, goal.wanted()))
+    with session.progress.step(title) as step:
+        told = _teller(session.progress, readiness, step.detail)
+        wait_until_ready(connection, watches, readiness, session.logs, told)
+        told("")
+        route, model = _answering(session, readiness, stack)
+        now = connection.clock.now()
+        phases = _phases(readiness)
+        phases.append(Phase("first token", phases[-1].end_s if phases else goal.started_s, now))
+        session.progress.note(_told(phases[-1]) + f" — by {route.way}, {route.base_url}")
+    return Started(readiness, watches, route, model, tuple(phases))
+
+
+def _answering(session: Session, readiness: Readiness, stack: ExitStack) -> tuple[Route, str]:
+    connection, goal = session.connection, readiness.goal
+    ready = [pod for pod in readiness.seen.pods if is_true(pod, "Ready")]
+    served = Served(readiness.seen.service or {}, ready, session.owned)
+    route = reach(connection, served, session.profile, stack, session.ca_cert)
+    left = goal.started_s + goal.timeout_s - connection.clock.now()
+    try:
+        model = first_token(
+            route, session.profile, session.model, connection.clock, left, session.ca_cert
+        )
+    except TargetError as error:
+        subject = name_of(ready[0]) if ready else None
+        told = failure("no-token", subject, said=error)
+        raise DeployError(replace(told, evidence=evidence(readiness.seen, told))) from error
+    return route, model
+
+
+def _phases(readiness: Readiness) -> list[Phase]:
+    names = [name_of(pod) for pod in readiness.seen.pods]
+    return readiness.timeline.phases(names, max(1, readiness.goal.pods))
+
+
+def _teller(
+    progress: Progress, readiness: Readiness, detail: Callable[[str], None]
+) -> Callable[[str], None]:
+    """Says each phase once when it is over, and shows what is waited for meanwhile."""
+    told: set[str] = set()
+
+    def tell(waits_for: str) -> None:
+        for phase in _phases(readiness):
+            if phase.name not in told:
+                told.add(phase.name)
+                progress.note(_told(phase))
+        detail(waits_for)
+
+    return tell
+
+
+def _told(phase: Phase) -> str:
+    return f"  {phase.name}: {phase.end_s - phase.start_s:.1f} s"
