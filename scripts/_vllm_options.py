@@ -146,7 +146,7 @@ def describe(given: dict[str, Any]) -> dict[str, Any]:
             found["normalized"] = True
     if given.get("bounds"):
         found["bounds"] = given["bounds"]
-    default = given.get("default")
+    default = given.get("default", False if given.get("action") == "store_true" else None)
     if isinstance(default, enum.Enum):
         default = default.value
     if isinstance(default, str | int | float) and default not in ("", argparse.SUPPRESS):

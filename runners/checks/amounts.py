@@ -3,11 +3,11 @@
 import re
 from typing import Any
 
-_MULTIPLE = {
+_MULTIPLE: dict[str, int] = {
     **{letter: 1000 ** (power + 1) for power, letter in enumerate("kmgt")},
     **{letter: 1024 ** (power + 1) for power, letter in enumerate("KMGT")},
 }
-_UNITS = {
+_UNITS: dict[str, int] = {
     "": 1,
     "k": 10**3,
     **{letter: 1000 ** (power + 2) for power, letter in enumerate("MGT")},

@@ -1,6 +1,5 @@
 """Speculative decoding of a profile, put together as vLLM puts it together."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,13 +110,6 @@ def whole(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if abs(value) < 1e15 and value == int(value) else None  # NaN is not less
-
-
-def number(value: Any) -> float | None:
-    """A number of JSON."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
-        return None
-    return value
 
 
 def _method(case: "Case", stated: str | None, model: str | None) -> str:

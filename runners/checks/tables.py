@@ -284,9 +284,10 @@ def mig_memory_gb(profile: str) -> int:
 class EngineOptions:
     """What TGI's launcher or trtllm-serve takes, names with underscores, aliases included.
 
-    keys: of the YAML file that TensorRT-LLM reads, where an unknown one is refused; sections:
-    those below a key of it. decoding_types: of its speculative_config, False for those of the
-    older TensorRT-engine backend only; speculative_keys: over all of these types.
+    keys: of the YAML file that TensorRT-LLM reads; sections: those below a key of it. These
+    lists are not complete: a rule may warn of a name that is not in them, not reject it.
+    decoding_types: of its speculative_config, False for those of the older TensorRT-engine
+    backend only; speculative_keys: over all of these types.
     """
 
     options: Mapping[str, Option]

@@ -145,8 +145,8 @@ def cli(ctx: click.Context, /, **flags: Any) -> int:
 
 
 def _load(flags: dict[str, Any]) -> "Loaded":
-    from runners.cli.flags import DEFAULT_PROFILE, overrides
     from runners.checks.check import checked
+    from runners.cli.flags import DEFAULT_PROFILE, overrides
     from runners.profiles.load import load_profile
 
     if flags["existing"]:

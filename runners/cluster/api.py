@@ -94,6 +94,10 @@ class Connection:
     def in_cluster(self) -> bool:
         return self.context is None
 
+    def close(self) -> None:
+        """Close what is kept open between requests."""
+        self.client.client.rest_client.pool_manager.clear()
+
     def place(self) -> str:
         """How messages name it."""
         return f"context {self.context}" if self.context else "this cluster"

@@ -15,12 +15,12 @@ from runners.cluster.needs import SERVICES, needs
 from runners.cluster.preflight import check_cluster, kserve_version, require
 from runners.cluster.seen import Goal, uid_of
 from runners.cluster.session import Session, bring_up
-from runners.cluster.teardown import remove, removal_command, told_leftovers
+from runners.cluster.teardown import removal_command, remove, told_leftovers
 from runners.errors import TargetError
 from runners.profiles.model import Profile
 from runners.progress import Progress
 from runners.render import render, to_yaml
-from runners.render.kubernetes import served_name
+from runners.render.backends import served_name
 from runners.render.metadata import service_of
 from runners.render.names import label_value, service_name
 from runners.rundir import RunDirectory
@@ -149,7 +149,7 @@ def _session(
         profile=profile,
         progress=progress,
         logs=run.logs,
-        model=served_name(profile.model),
+        model=served_name(profile),
         owned={key: metadata[key] for key in ("labels", "annotations") if key in metadata},
         ca_cert=options.ca_cert,
     )

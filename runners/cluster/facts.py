@@ -1,6 +1,7 @@
 """What the cluster tells about what is measured: nodes, GPUs, images, the engine's own log."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from runners.cluster.api import ApiError, Connection, Object, find, request
@@ -25,10 +26,8 @@ _NODE_LABELS = (
 def cluster_facts(connection: Connection, pods: Sequence[Object]) -> dict[str, Any]:
     """Versions, and per pod its node, image and GPUs; a missing key could not be seen."""
     facts: dict[str, Any] = {"context": connection.context, "namespace": connection.namespace}
-    try:
+    with suppress(ApiError):
         facts["kubernetes_version"] = request(connection, "get", "/version").get("gitVersion")
-    except ApiError:
-        pass
     if version := kserve_version(connection):
         facts["kserve_version"] = version
     facts["pods"] = [_pod(pod) for pod in pods]
@@ -66,9 +65,7 @@ def engine_facts(connection: Connection, pod: Object) -> dict[str, Any]:
     """What the engine's start-up log tells, and the arguments of its container."""
     container = engine_container(pod) or {}
     facts: dict[str, Any] = {}
-    try:
+    with suppress(ApiError):
         facts = vllm.startup_facts(read_log(connection, name_of(pod), container["name"]))
-    except ApiError:
-        pass
     arguments = [*(container.get("command") or ()), *(container.get("args") or ())]
     return {**facts, "engine_arguments": arguments}

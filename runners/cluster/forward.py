@@ -39,7 +39,7 @@ def forwarded(connection: Connection, pod: str, port: int) -> Iterator[int]:
 
 
 def _dialler(connection: Connection, pod: str, port: int) -> Any:
-    """A function that opens one stream to the pod's port and returns its socket."""
+    """A function that opens one stream to the pod's port: its socket and its websocket."""
     client = import_module("kubernetes.client")
     # Of its own: while it dials, the client library replaces a method of the object.
     api = client.CoreV1Api(client.ApiClient(connection.client.client.configuration))
@@ -56,14 +56,14 @@ def _dialler(connection: Connection, pod: str, port: int) -> Any:
             )
         remote = opened.socket(port)
         remote.setblocking(True)
-        return remote
+        return remote, opened.websocket
 
     return dial
 
 
 def _accept(listener: socket.socket, dial: Any, stop: threading.Event) -> None:
     """Carry each connection until the end; then close those that are left."""
-    pairs: list[tuple[Any, Any]] = []
+    carried: list[tuple[Any, ...]] = []
     while not stop.is_set():
         try:
             local, _ = listener.accept()
@@ -71,30 +71,32 @@ def _accept(listener: socket.socket, dial: Any, stop: threading.Event) -> None:
             continue
         local.settimeout(None)
         try:
-            remote = dial()
+            remote, websocket = dial()
         # The library raises ApiException, websocket errors and plain Exceptions alike.
         except Exception:
             local.close()
             continue
-        pairs.append((local, remote))
+        carried.append((local, remote, websocket))
         for source, sink in ((local, remote), (remote, local)):
-            threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
-    for pair in pairs:
-        for end in pair:
-            _end(end)
+            threading.Thread(target=_pump, args=(source, sink, websocket), daemon=True).start()
+    for local, remote, websocket in carried:
+        _end(local, remote, websocket)
 
 
-def _pump(source: Any, sink: Any) -> None:
+def _pump(source: Any, sink: Any, websocket: Any) -> None:
     """Bytes from one socket to the other, until one of them ends."""
     with suppress(OSError):
         while data := source.recv(_CHUNK):
             sink.sendall(data)
-    _end(source)
-    _end(sink)
+    _end(source, sink, websocket)
 
 
-def _end(end: Any) -> None:
-    with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    with suppress(OSError):
-        end.close()
+def _end(local: Any, remote: Any, websocket: Any) -> None:
+    for each in (local, remote):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            each.close()
+    # The library leaves it open when the other side ends first.
+    with suppress(Exception):
+        websocket.shutdown()

@@ -217,16 +217,17 @@ def _node_port(connection: Connection, served: Served, stack: ExitStack) -> Iter
 
 def _node_addresses(connection: Connection, pods: Sequence[Object]) -> list[str]:
     """Addresses of the nodes that run the pods, those for outside first."""
-    inside = [pod["status"]["hostIP"] for pod in pods if (pod.get("status") or {}).get("hostIP")]
-    outside: list[str] = []
+    host = [pod["status"]["hostIP"] for pod in pods if (pod.get("status") or {}).get("hostIP")]
+    by_type: dict[str, list[str]] = {}
     for name in dict.fromkeys(pod["spec"].get("nodeName") for pod in pods):
         try:
             node = find(connection, "Node", name) if name else None
         except ApiError:
             break
-        addresses = ((node or {}).get("status") or {}).get("addresses") or ()
-        outside += [each["address"] for each in addresses if each.get("type") == "ExternalIP"]
-    return list(dict.fromkeys([*outside, *inside]))
+        for each in ((node or {}).get("status") or {}).get("addresses") or ():
+            by_type.setdefault(each.get("type", ""), []).append(each["address"])
+    inside = by_type.get("InternalIP", [])
+    return list(dict.fromkeys([*by_type.get("ExternalIP", []), *inside, *host]))
 
 
 def _services_before(connection: Connection, pod: Object) -> list[Object]:

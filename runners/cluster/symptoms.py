@@ -215,10 +215,11 @@ def crashes(pod: Object) -> Iterator[Crash]:
         ended = now or before
         if not ended or (init and ended.get("exitCode") == 0):
             continue
-        failures = int(status.get("restartCount") or 0) + (1 if now else 0)
-        # The log of the running container begins anew; the one that ended is the previous.
-        yield Crash(name_of(pod), status["name"], init, failures, int(ended.get("exitCode", -1)),
-                    previous=not now)  # fmt: skip
+        running = (status.get("state") or {}).get("running") is not None
+        failures = int(status.get("restartCount") or 0) + (0 if running else 1)
+        # The log of a running container begins anew; the one that ended is the previous.
+        code = int(ended.get("exitCode", -1))
+        yield Crash(name_of(pod), status["name"], init, failures, code, previous=running)
 
 
 def _crashed(seen: Seen, pod: Object, heard: Heard) -> Iterator[Symptom]:

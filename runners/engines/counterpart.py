@@ -97,5 +97,15 @@ def word(value: Any) -> str:
     return str(value)
 
 
+def number(value: Any) -> float | None:
+    """A number, also written as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
 def _listed(words: Mapping[Any, Any]) -> str:
     return ", ".join(word(name) for name in words)

@@ -17,6 +17,7 @@ from runners.engines.counterpart import (
     choice,
     flag,
     ignored,
+    number,
     setting,
     unless,
 )
@@ -119,8 +120,10 @@ def _guided(value: Any, args: Mapping[str, Any]) -> Outcome:
 
 def _experts(value: Any, args: Mapping[str, Any]) -> Outcome:
     """vLLM spreads experts over all ranks."""
-    size = int(args.get("tensor_parallel_size") or 1)
-    return Said(config={"moe_expert_parallel_size": size}) if value else NOTHING
+    size = number(args.get("tensor_parallel_size", 1))
+    if size is None:
+        return Unsaid("tensor_parallel_size is no number", "mend it")
+    return Said(config={"moe_expert_parallel_size": int(size)}) if value else NOTHING
 
 
 def _eager(value: Any, args: Mapping[str, Any]) -> Outcome:
@@ -128,13 +131,19 @@ def _eager(value: Any, args: Mapping[str, Any]) -> Outcome:
 
 
 def _blocks(value: Any, args: Mapping[str, Any]) -> Outcome:
-    tokens = int(value) * int(args.get("block_size") or 16)
+    blocks, size = number(value), number(args.get("block_size", 16))
+    if blocks is None or size is None:
+        return Unsaid("it and block_size must be numbers", "mend them")
+    tokens = int(blocks * size)
     return Said(config={"kv_cache_config": {"max_tokens": tokens}}, note="an upper bound only")
 
 
 def _offloading(value: Any, args: Mapping[str, Any]) -> Outcome:
-    size = int(float(value) * 2**30)
-    return Said(config={"kv_cache_config": {"host_cache_size": size}}, note="of each rank")
+    if (size := number(value)) is None:
+        return Unsaid("it must be a number of GiB", "mend it")
+    return Said(
+        config={"kv_cache_config": {"host_cache_size": int(size * 2**30)}}, note="of each rank"
+    )
 
 
 def _asynchronous(value: Any, args: Mapping[str, Any]) -> Outcome:
@@ -148,6 +157,8 @@ def _lora(value: Any, args: Mapping[str, Any]) -> Outcome:
 def _reasoning(value: Any, args: Mapping[str, Any]) -> Outcome:
     """The two names that are known on both sides; every other passes as it is."""
     names = {"deepseek_r1": "deepseek-r1", "deepseek-r1": "deepseek-r1", "qwen3": "qwen3"}
+    if not isinstance(value, str):
+        return Unsaid("it must be a name", "mend it")
     note = "" if value in names else "passed on as it is; its parsers bear names of their own"
     return Said(config={"reasoning_parser": names.get(value, value)}, note=note)
 

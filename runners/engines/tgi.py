@@ -94,6 +94,8 @@ def _eager(value: Any, args: Mapping[str, Any]) -> Outcome:
 def _adapters(value: Any, args: Mapping[str, Any]) -> Outcome:
     """`name=path`, comma between them; a module may also be a mapping with name and path."""
     modules = value if isinstance(value, list) else [value]
+    if any(isinstance(each, Mapping) and not {"name", "path"} <= set(each) for each in modules):
+        return Unsaid("an adapter needs a name and a path", "give both")
     pairs = [
         f"{each['name']}={each['path']}" if isinstance(each, Mapping) else str(each)
         for each in modules

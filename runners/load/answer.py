@@ -96,13 +96,14 @@ class Answer:
         """
         if self.output_tokens is None or not self.arrivals:
             return
+        if min(self.milli) >= 0:
+            self.milli[-1] += max(self.output_tokens * 1000 - sum(self.milli), 0)
+            return
         milli = np.array(self.milli)
         still_open = milli < 0
-        left = max(self.output_tokens * 1000 - int(milli.sum(where=~still_open)), 0)
-        if not still_open.any():
-            self.milli[-1] += left
-            return
-        upto = np.zeros(np.count_nonzero(still_open) + 1)
-        np.cumsum(np.array(self.sizes)[still_open], out=upto[1:])
-        milli[still_open] = np.diff(np.rint(upto * (left / upto[-1])))
+        left = max(self.output_tokens * 1000 - int(milli[~still_open].sum()), 0)
+        upto = np.array(self.sizes)[still_open].cumsum()
+        shares = np.rint(upto * (left / upto[-1]))
+        shares[1:] -= shares[:-1].copy()
+        milli[still_open] = shares
         self.milli = array("q", milli.tobytes())

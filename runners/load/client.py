@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from runners.load.backlog import Backlog, Tally
-from runners.load.clock import Alarm, WallClock, monotonic_ns
+from runners.load.clock import Alarm, WallClock, keep_stamping, monotonic_ns
 from runners.load.connection import FAILURES, Connection, reason_of
 from runners.load.exchange import Exchange, ResponseFraming
 from runners.load.limits import Limits, Planned
@@ -39,7 +39,7 @@ class Client:
         progress: Callable[[Tally], None] = lambda tally: None,
     ) -> None:
         self.tally = Tally()
-        self.wall = WallClock()
+        self.wall, self._keeper = WallClock(), keep_stamping()
         self.kernel_stamps = True
         self._addresses, self._limits = addresses, limits
         self._backlog, self._progress = Backlog(limits, self.tally, finished), progress
@@ -236,16 +236,17 @@ class Client:
         # Arrivals have their times from the kernel: where few of many streams are ready at
         # once, letting some more gather serves them all with one wake-up.
         self._sparse = self._in_flight >= _MANY_STREAMS and len(ready) < self._in_flight // 4
+        connections, only_readable = self._connections, select.POLLIN
         for fd, mask in ready:
-            connection = self._connections.get(fd)
+            connection = connections.get(fd)
             if connection is None:
                 if fd == self._alarm.fd:
                     self._alarm.clear()
                 continue
             try:
-                if connection.reads is None or mask != select.POLLIN:
+                if (reads := connection.reads) is None or mask != only_readable:
                     self._on_event(connection, mask)
-                elif not connection.reads.take():
+                elif not reads.take():
                     self._take_in(connection, *connection.stream.kept())
             except FAILURES as error:
                 self._lost(connection, reason_of(error))
@@ -371,3 +372,5 @@ class Client:
             if exchange is not None:
                 self._end(exchange, "interrupted", "stopped before the answer was complete")
         self._alarm.close()
+        if self._keeper is not None:
+            self._keeper.close()

@@ -31,6 +31,19 @@ def enable_kernel_stamps(sock: socket.socket) -> bool:
     return True
 
 
+def keep_stamping() -> socket.socket | None:
+    """A socket that has the kernel stamp from now on, for as long as it is open.
+
+    The kernel starts with the first socket that asks, but a little later: what arrives in
+    between has no stamp.
+    """
+    keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    if enable_kernel_stamps(keeper):
+        return keeper
+    keeper.close()
+    return None
+
+
 def kernel_stamp(ancillary: list[tuple[int, int, bytes]]) -> bytes | None:
     """The wall-clock timespec of the last segment of a read; None without one."""
     for level, kind, data in ancillary:
@@ -93,10 +106,12 @@ class WallClock:
         timespecs = np.frombuffer(b"".join(stamps), np.int64).reshape(-1, 2)
         walls = timespecs[:, 0] * 1_000_000_000 + timespecs[:, 1]
         # The offsets in force from the first read to the last: the one before, and any since.
-        first, last = (bisect_right(self._since, int(read_ns[at])) for at in (0, -1))
-        in_force = np.array(self._offsets[max(first - 1, 0) : last])
-        at = np.searchsorted(np.array(self._since[first:last]), read_ns, side="right")
-        return np.asarray(np.minimum(walls - in_force[at], read_ns), np.int64)
+        first, last = bisect_right(self._since, read_ns[0]), bisect_right(self._since, read_ns[-1])
+        offset: npt.NDArray[np.int64] | int = self._offsets[first - 1]
+        if last > first:
+            at = np.searchsorted(np.array(self._since[first:last]), read_ns, side="right")
+            offset = np.array(self._offsets[first - 1 : last])[at]
+        return np.asarray(np.minimum(walls - offset, read_ns), np.int64)
 
 
 class Alarm:

@@ -12,7 +12,7 @@ from runners.load.stream import Reads, Stream
 FAILURES = (OSError, httptools.HttpParserError)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Connection:
     """A stream, the framing of what comes on it, and the message it was last to send.
 

@@ -1,7 +1,7 @@
 """One request and what came back, kept as raw stamped bytes until it is parsed."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,24 +68,30 @@ class ResponseFraming:
         self.on_body = self._parts.append
         self._parser: Any = httptools.HttpResponseParser(self)
 
-    def feed(self, reads: Iterable[bytes], stamps: Iterable[int]) -> None:
+    def feed(self, reads: Sequence[bytes], stamps: Sequence[int]) -> None:
         """Raises httptools.HttpParserError for what is not HTTP/1.1."""
-        feed, parts, exchange = self._parser.feed_data, self._parts, self.exchange
+        feed, parts, upto = self._parser.feed_data, self._parts, []
         try:
             for data, self._stamp in zip(reads, stamps, strict=True):
                 feed(data)
-                if len(parts) == 1 and exchange is not None:  # nearly always: one event to a read
-                    exchange.body.append(parts.pop())
-                    exchange.stamps.append(self._stamp)
-                elif parts:
-                    self._keep_parts()
+                upto.append(len(parts))
         finally:
-            self._keep_parts()
+            upto += [len(parts)] * (len(reads) - len(upto))
+            self._keep(stamps, upto)
 
-    def _keep_parts(self) -> None:
-        if self._parts and self.exchange is not None:
-            self.exchange.arrive(self._stamp, b"".join(self._parts))
-        self._parts.clear()
+    def _keep(self, stamps: Sequence[int], upto: list[int]) -> None:
+        """Make one piece of the parts that a read brought. upto: parts after each read."""
+        parts, exchange = self._parts, self.exchange
+        if exchange is not None and upto == list(range(1, len(upto) + 1)):
+            exchange.body += parts  # an event to a read, as nearly always
+            exchange.stamps.extend(stamps)
+        elif exchange is not None:
+            begin = 0
+            for stamp, end in zip(stamps, upto, strict=True):
+                if end > begin:
+                    exchange.arrive(stamp, b"".join(parts[begin:end]))
+                begin = end
+        parts.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.exchange is None:

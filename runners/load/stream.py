@@ -83,6 +83,8 @@ class Reads:
     stamped: whether the kernel has stamped every byte of it.
     """
 
+    __slots__ = ("_data", "_recvmsg", "_stamps", "_wall", "read_ns", "stamped")
+
     def __init__(self, sock: socket.socket, wall: WallClock) -> None:
         self._recvmsg, self._wall = sock.recvmsg, wall
         self.stamped = True
@@ -202,7 +204,8 @@ class Stream:
         if self.kernel_stamps and data:
             kernel = kernel_stamp(ancillary)
             if kernel is None:
-                self.kernel_stamps = False
+                # A handshake may be faster than the kernel starts stamping.
+                self.kernel_stamps = not self.ready
             else:
                 stamp = min(nanoseconds(kernel) - self._wall.offset_ns, now)
                 self._lag.add(now - stamp)

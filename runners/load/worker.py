@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import time
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -37,6 +38,7 @@ from runners.load.limits import Limits, Planned
 from runners.load.reading import Reader
 from runners.load.stream import resolve, tls_context
 
+_ROWS_AT_ONCE = 1 << 13
 CHUNK_COLUMNS = ("request_id", "arrival_ns", "bytes", "tokens_milli", "kind")
 
 
@@ -90,6 +92,7 @@ class Records:
         folder = Path(spec.output)
         self._requests = (folder / f"requests-{spec.index}.jsonl").open("wb")
         self._chunks = (folder / f"chunks-{spec.index}.i64").open("wb")
+        self._rows = [array("q") for _ in CHUNK_COLUMNS]
         self.counted_chunks = 0
 
     def add(self, exchange: Exchange) -> bool:
@@ -126,23 +129,32 @@ class Records:
             exchange.tls_ns,
             "".join(answer.texts) if self._spec.keep_responses else None,
         )
-        rows = np.empty((len(arrivals), len(CHUNK_COLUMNS)), np.int64)
-        rows[:, 0] = exchange.request_id
-        for place, column in enumerate((arrivals, answer.sizes, answer.milli, answer.kinds), 1):
-            rows[:, place] = column
-        rows[:, 1] -= start
+        columns = (array("q", [exchange.request_id]) * len(arrivals), arrivals, answer.sizes)
+        for column, values in zip(self._rows, (*columns, answer.milli, answer.kinds), strict=True):
+            column.extend(values)
         with written():
             self._requests.write(orjson.dumps(row) + b"\n")
-            self._chunks.write(rows.data)
+        if len(self._rows[0]) > _ROWS_AT_ONCE:
+            self._write_rows()
         self.counted_chunks += answer.counted_chunks
         return error is None
 
+    def _write_rows(self) -> None:
+        """Chunks in rows, their arrivals since the start of load."""
+        rows = np.array(self._rows).T
+        rows[:, CHUNK_COLUMNS.index("arrival_ns")] -= self.start_ns
+        self._rows = [array("q") for _ in CHUNK_COLUMNS]
+        with written():
+            self._chunks.write(rows.tobytes())
+
     def flush(self) -> None:
+        self._write_rows()
         with written():
             self._requests.flush()
             self._chunks.flush()
 
     def close(self) -> None:
+        self._write_rows()
         with written():
             self._requests.close()
             self._chunks.close()

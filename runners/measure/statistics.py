@@ -10,6 +10,7 @@ values (Woodruff 1952). `make bench-stats` shows how often the intervals hold th
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ MIN_BATCHES, BATCHES = 5, 16
 # A correlation estimated from so few batches must not stretch the interval without limit.
 _MOST_CORRELATION = 0.8
 _SYMMETRIC = 1e-3
+_FEW = 100
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,35 @@ class Quantile:
     effective: float
 
 
+@lru_cache(maxsize=256)
 def student(freedom: float) -> float:
-    """Two-sided 95 % quantile of Student's t."""
-    from scipy.special import stdtrit
+    """Two-sided 95 % quantile of Student's t.
 
-    return float(stdtrit(freedom, 1 - TAIL))
+    Where the degrees of freedom are whole and few, as those of batches are, by bisection:
+    scipy takes longer to load than most runs take to measure.
+    """
+    if freedom != int(freedom) or not 1 <= freedom <= _FEW:
+        from scipy.special import stdtrit
+
+        return float(stdtrit(freedom, 1 - TAIL))
+    low, high = 0.0, 20.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, int(freedom)) < CONFIDENCE else (low, middle)
+    return (low + high) / 2
+
+
+def _within(t: float, freedom: int) -> float:
+    """Probability that |T| is below t (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    odd = freedom % 2
+    total = term = (math.cos(angle) if odd else 1.0) if freedom > 1 else 0.0
+    for k in range(2 + odd, freedom - 1, 2):
+        term *= math.cos(angle) ** 2 * (k - 1) / k
+        total += term
+    if odd:
+        return 2 / math.pi * (angle + math.sin(angle) * total)
+    return math.sin(angle) * total
 
 
 def rank(count: int, quantile: float) -> int:

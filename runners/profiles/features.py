@@ -228,12 +228,12 @@ RENAMED: dict[str, Renamed] = {
         (0, 10, 99), "preempted requests are always recomputed", harmless=("recompute",)
     ),
     "disable_async_output_proc": _dropped((0, 10, 99), "output is always processed apart"),
-    "swap_space": _gone((0, 16, 0), "remove the line, or offload with kv_offloading_size"),
+    "swap_space": _gone((0, 17, 99), "remove the line, or offload with kv_offloading_size"),
     "max_num_partial_prefills": _gone((0, 26, 0), "remove the line", harmless=(1,)),
     "max_long_partial_prefills": _gone((0, 26, 0), "remove the line", harmless=(1,)),
     "calculate_kv_scales": _gone((0, 27, 1), "use a checkpoint that carries its KV scales"),
     "quantization_param_path": _gone(
-        _NEVER, "KV scales come from the checkpoint; remove the line", harmless=("",)
+        (0, 6, 99), "KV scales come from the checkpoint; remove the line", harmless=("",)
     ),
     "load_in_8bit": _gone(
         _NEVER,

@@ -118,7 +118,8 @@ def served_name(profile: Profile) -> str:
     if backend == "triton":
         return "ensemble"
     scheme, _, path = model.uri.rstrip("/").rpartition("://")
-    return path.rpartition("/")[2].partition(":" if scheme == "hf" else "\0")[0]
+    last = path.rpartition("/")[2]
+    return last.partition(":")[0] if scheme in ("hf", "oci") else last
 
 
 def arguments(profile: Profile, args: Mapping[str, Any]) -> Arguments:

@@ -7,7 +7,7 @@ from typing import Any
 from runners.engines.arguments import backend_of
 from runners.errors import UsageError
 from runners.profiles.model import Profile
-from runners.render.backends import arguments, hf_token, literal
+from runners.render.backends import arguments, hf_token, literal, served_name
 from runners.render.gpus import placement, resources
 from runners.render.metadata import (
     annotations_of,
@@ -38,7 +38,7 @@ def llm_inference_service(profile: Profile, run_id: str | None) -> dict[str, Obj
     common = metadata(profile, name, run_id)
     common["annotations"] = annotations_of(profile, common["annotations"])
     uri, _ = model_uri(profile.model)
-    model = {"uri": uri, "name": profile.model.name or uri.removeprefix("hf://").partition(":")[0]}
+    model = {"uri": uri, "name": served_name(profile)}
     values: dict[str, Any] = {
         "api_version": "serving.kserve.io/"
         + ("v1alpha2" if kserve_version(profile) >= (0, 17) else "v1alpha1"),

@@ -1,7 +1,7 @@
 """Target `kserve`: deployed to a cluster for the run, or there already."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from runners.profiles.model import Profile
@@ -28,5 +28,5 @@ def open_endpoint(
 
     connection = connect(profile.serving.context, profile.serving.namespace)
     open_ = found if profile.serving.existing else deployed
-    with open_(connection, profile, run, progress, options) as endpoint:
+    with closing(connection), open_(connection, profile, run, progress, options) as endpoint:
         yield endpoint

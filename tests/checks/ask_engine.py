@@ -2,12 +2,15 @@
 
 import argparse
 import contextlib
+import enum
 import inspect
 import json
 import sys
+from pathlib import Path
 from typing import Any, get_args
 
 with contextlib.redirect_stdout(sys.stderr):
+    from vllm.config.model import _get_and_verify_max_len
     from vllm.config.speculative import SpeculativeConfig, SpeculativeMethod
     from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
@@ -18,6 +21,11 @@ with contextlib.redirect_stdout(sys.stderr):
     )
     from vllm.reasoning import ReasoningParserManager
     from vllm.tool_parsers import ToolParserManager
+    from vllm.transformers_utils.config import get_config, get_hf_text_config
+    from vllm.transformers_utils.model_arch_config_convertor import (
+        MODEL_ARCH_CONFIG_CONVERTORS,
+        ModelArchConfigConvertorBase,
+    )
     from vllm.utils.argparse_utils import FlexibleArgumentParser
     from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
@@ -55,11 +63,12 @@ def kind(action: argparse.Action) -> str:
 
 
 def option(action: argparse.Action) -> dict[str, Any]:
-    plain = isinstance(action.default, str | int | float) and action.default != ""
+    default = action.default.value if isinstance(action.default, enum.Enum) else action.default
+    plain = isinstance(default, str | int | float) and default not in ("", argparse.SUPPRESS)
     return {
         "kind": kind(action),
         "choices": sorted(c for c in action.choices or () if c not in (None, "None")) or None,
-        "default": action.default if plain and action.default != argparse.SUPPRESS else None,
+        "default": default if plain else None,
     }
 
 
@@ -70,6 +79,26 @@ def flags() -> dict[str, Any]:
         for action in parser._actions
         for name in action.option_strings
         if name.startswith("--") and not name.startswith("--no-") and name != "--help"
+    }
+
+
+def shape(directory: str) -> dict[str, Any]:
+    """What vLLM makes of a checkpoint's config.json, before it looks at the model's class."""
+    config = get_config(directory, trust_remote_code=False)
+    text = get_hf_text_config(config)
+    convertor = MODEL_ARCH_CONFIG_CONVERTORS.get(config.model_type, ModelArchConfigConvertorBase)
+    found = convertor(config, text).convert(supports_multimodal=False)
+    return {
+        "layers": found.total_num_hidden_layers,
+        "attention_heads": found.total_num_attention_heads,
+        "kv_heads": found.total_num_kv_heads,
+        "head_size": found.head_size,
+        "hidden_size": found.hidden_size,
+        "vocab_size": found.vocab_size,
+        "experts": found.num_experts,
+        "max_length": _get_and_verify_max_len(text, found, None, None, False, None),
+        "latent_attention": found.is_deepseek_mla,
+        "quantization": (found.quantization_config or {}).get("quant_method"),
     }
 
 
@@ -90,6 +119,7 @@ def main() -> None:
             "reasoning_parsers": sorted(ReasoningParserManager.list_registered()),
             "kv_connectors": sorted(KVConnectorFactory._registry),
             "attention_backends": sorted(AttentionBackendEnum.__members__),
+            "shapes": {Path(folder).name: shape(folder) for folder in sys.argv[1:]},
         }
     json.dump(told, sys.stdout)
 

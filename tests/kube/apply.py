@@ -105,10 +105,11 @@ def apply(
             raise apply_conflict(disputed)
         lost = {path for _, path in disputed}
         others = [replace(each, fields=each.fields - lost) for each in others]
-    result = merged(schema, live or {}, body_of(applied, status))
     before = next((each for each in managers if each.same_writer(writer)), None)
+    base = live or {}
     if before is not None:
-        result = give_up(result, before.fields - mine, others, mine)
+        base = give_up(base, before.fields - mine, others, mine)
+    result = merged(schema, base, body_of(applied, status))
     return with_managers(result, [*others, writer])
 
 
@@ -126,7 +127,7 @@ def is_item_marker(path: Path) -> bool:
 def give_up(result: Object, dropped: Fields, others: Sequence[Manager], mine: Fields) -> Object:
     """Remove what this manager no longer applies and nobody else set."""
     kept: set[Path] = set(mine).union(*(each.fields for each in others))
-    for path in sorted(dropped, key=len, reverse=True):
+    for path in sorted(dropped, key=len):
         held = any(other[: len(path)] == path for other in kept)
         if not held:
             result = without(result, path)

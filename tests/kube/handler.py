@@ -66,7 +66,9 @@ class Handler(BaseHTTPRequestHandler):
             path, _ = split_query(self.path)
             document = self._discovery(path)
             if document is not None:
-                self._send(200, document)
+                fault = self.api.faults.next("get", "", path)
+                if fault is None or not self._strike(fault):
+                    self._send(200, document)
                 return
             request = asked(self.command, self.path, self.api.served)
             fault = self.api.faults.next(request.verb, request.resource.plural, request.name)

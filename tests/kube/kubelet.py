@@ -147,6 +147,12 @@ def pulled(plane: Plane, pod: Object, step: Step) -> Object:
     return pod
 
 
+def present(plane: Plane, pod: Object, step: Step) -> Object:
+    said = f'Container image "{image_of(pod, step.container)}" already present on machine'
+    tell(plane, pod, step.container, "Pulled", said, False)
+    return pod
+
+
 def pull_failed(plane: Plane, pod: Object, step: Step) -> Object:
     image, name = image_of(pod, step.container), step.container
     error = step.text.format(image=image)
@@ -297,9 +303,10 @@ def warned(plane: Plane, pod: Object, step: Step) -> Object:
 def evicted(plane: Plane, pod: Object, step: Step) -> Object:
     record(plane, pod, Happening("Evicted", step.text, "Warning"))
     pod["status"].update(phase="Failed", reason="Evicted", message=step.text)
-    for found in pod["status"].get("containerStatuses", ()):
+    for found in statuses(pod):
         found["ready"] = found["started"] = False
-        found["state"] = {"terminated": ended(plane, found, 137, "Error", "")}
+        if "terminated" not in found["state"]:
+            found["state"] = {"terminated": ended(plane, found, 137, "Error", "")}
     return summarised_failed(plane, pod)
 
 
@@ -316,6 +323,7 @@ WORDS: dict[str, Play] = {
     "scheduled": scheduled,
     "pulling": pulling,
     "pulled": pulled,
+    "present": present,
     "pull_failed": pull_failed,
     "pull_backoff": pull_backoff,
     "invalid_image": invalid_image,

@@ -65,6 +65,12 @@ class Logs:
                     kept.pop(place).ended = True
             self._store.lock.notify_all()
 
+    def streams(self, namespace: str) -> list[Stream]:
+        """Every log of a namespace, of present and previous lives."""
+        with self._store.lock:
+            kept = [*self._previous.items(), *self._current.items()]
+        return [stream for place, stream in kept if place[0] == namespace]
+
     def read(self, pod: Object, query: LogQuery, stopped: Callable[[], bool]) -> Iterator[bytes]:
         """Lines as bytes; with `follow` until the container ends. Raises 400 as a kubelet does."""
         container = chosen_container(pod, query.container)

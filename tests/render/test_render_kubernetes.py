@@ -1,23 +1,41 @@
 """What a profile becomes on KServe, and what is refused before it gets there."""
 
+import json
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ruamel.yaml import YAML
 
 from runners.errors import UsageError
 from runners.profiles.model import Profile
 from runners.render import render, to_yaml
+from runners.render.backends import served_name, served_version
 from runners.render.names import label_value, service_name
 
 MakeProfile = Callable[..., Profile]
-GOLDEN = Path(__file__).with_name("golden-standard.yaml")
+HOSTILE = [
+    '"}}\nkind: Secret\n',
+    "x'\n  - y: &a *a\n",
+    "\u2028 # {% raw %} ${HOME}",
+    "- !!python/name:os",
+    "a\tb\x00c\x85",
+    "{% for x in y %}",
+]
+
+
+def runtime(profile: Profile) -> dict[str, Any]:
+    found: dict[str, Any] = render(profile)["servingruntime.yaml"]
+    return found
 
 
 def container(profile: Profile) -> dict[str, Any]:
-    found: dict[str, Any] = render(profile)["servingruntime.yaml"]["spec"]["containers"][0]
+    found: dict[str, Any] = runtime(profile)["spec"]["containers"][0]
     return found
 
 
@@ -26,36 +44,60 @@ def predictor(profile: Profile) -> dict[str, Any]:
     return found
 
 
-def test_golden(make_profile: MakeProfile) -> None:
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("kind", ["InferenceService", "LLMInferenceService"])
+def test_a_value_never_becomes_structure(make_profile: MakeProfile, text: str, kind: str) -> None:
     profile = make_profile(
-        engine={
-            "args": {"max_model_len": 8192, "enable_prefix_caching": True},
-            "env": {"VLLM_LOGGING_LEVEL": "DEBUG"},
-        },
-        resources={"gpu": {"count": 2, "type": "H100"}, "cpu": "8", "memory": "64Gi"},
-        serving={"namespace": "bench", "replicas": 2},
+        model={"uri": f"s3://{text}", "name": f"n{text}"},
+        engine={"env": {"NOTE": text}, "image": text, "args": {f"x{text}": f"x{text}"}},
+        serving={"kind": kind, "annotations": {"note": text}, "runtime_class": text},
     )
-    objects = render(profile, run_id="20260101T000000Z-standard-0a1b2c")
-    text = "".join(f"---\n{to_yaml(manifest)}" for manifest in objects.values())
-    assert text == GOLDEN.read_text(encoding="utf-8")
+    plain = render(
+        make_profile(
+            model={"uri": "s3://x", "name": "x"},
+            engine={"env": {"NOTE": "x"}, "image": "x", "args": {"x": "x"}},
+            serving={"kind": kind, "annotations": {"note": "x"}, "runtime_class": "x"},
+        )
+    )
+    objects = render(profile)
+    assert shape(objects) == shape(plain)
+    found = json.dumps(objects)
+    assert found.count(json.dumps(text)) >= 4, "where it is the whole value"
+    for manifest in objects.values():
+        written = to_yaml(manifest)
+        assert yaml.safe_load(written) == manifest
+        assert YAML(typ="safe", pure=True).load(written) == manifest
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '"}}\nkind: Secret\n',
-        "x'\n  - y: &a *a\n",
-        "\u2028 # {% raw %} ${HOME}",
-        "- !!python/name:os",
-    ],
-)
-def test_a_value_never_becomes_structure(make_profile: MakeProfile, text: str) -> None:
-    profile = make_profile(engine={"env": {"NOTE": text}, "image": text})
-    runtime = render(profile)["servingruntime.yaml"]
-    assert runtime["kind"] == "ServingRuntime"
-    assert runtime["spec"]["containers"][0]["image"] == text
-    assert {"name": "NOTE", "value": text} in runtime["spec"]["containers"][0]["env"]
-    assert yaml.safe_load(to_yaml(runtime)) == runtime
+def shape(value: Any) -> Any:
+    """The structure without the texts in it."""
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape(each) for each in value]
+    return type(value)
+
+
+def test_kubernetes_puts_no_variable_into_a_value(make_profile: MakeProfile) -> None:
+    """`$$` is one dollar and `$(X)` a variable, for Kubernetes."""
+    text = "$(HF_TOKEN) $$(X) $x $"
+    profile = make_profile(engine={"env": {"A": text}, "args": {"seed": text}})
+    (env,) = (each for each in container(profile)["env"] if each["name"] == "A")
+    for written in (env["value"], container(profile)["args"][-1]):
+        assert written == "$$(HF_TOKEN) $$$$(X) $x $"
+
+
+def test_the_shell_of_llm_d_reads_arguments_as_they_were(make_profile: MakeProfile) -> None:
+    given = {"speculative_config": {"method": "ngram", "x": "it's $HOME `id` $(id)"}}
+    profile = make_profile(engine={"args": given}, serving={"kind": "LLMInferenceService"})
+    (main,) = render(profile)["llminferenceservice.yaml"]["spec"]["template"]["containers"]
+    (env,) = main["env"]
+    value = env["value"].replace("$$(", "$(")
+    assert shlex.split(value) == ["--speculative-config", json.dumps(given["speculative_config"])]
+    script = 'eval "printf %s ${VLLM_ADDITIONAL_ARGS}"'
+    command = ["bash", "-c", script]
+    shown = subprocess.run(command, env={env["name"]: value}, capture_output=True, check=True)
+    assert shown.stdout.decode() == "".join(shlex.split(value))
 
 
 def test_text_that_yaml_readers_disagree_on_is_quoted() -> None:
@@ -64,19 +106,35 @@ def test_text_that_yaml_readers_disagree_on_is_quoted() -> None:
     assert all(f'- "{text}"\n' in written for text in ambiguous), written
 
 
-def test_go_template_is_refused(make_profile: MakeProfile) -> None:
-    with pytest.raises(UsageError, match=r"ServingRuntime\.spec\.containers\[0\]\.args.*\{\{"):
-        render(make_profile(engine={"args": {"chat_template": "{{ messages }}"}}))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"engine": {"args": {"chat_template": "{{ messages }}"}}},
+        {"engine": {"env": {"TEMPLATE": "{{ messages }}"}}},
+        {"engine": {"image": "{{ .Name }}"}},
+        {"model": {"uri": "s3://{{x}}"}},
+        {"serving": {"annotations": {"note": "{{"}}},
+        {"serving": {"kind": "LLMInferenceService"}, "engine": {"args": {"x": "{{ y }}"}}},
+    ],
+)
+def test_go_templates_are_refused(make_profile: MakeProfile, changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"Service\S*\.\S+: KServe would execute .*\{\{|Runtime"):
+        render(make_profile(**changes))
 
 
 def test_every_flag_stands_in_the_runtime_only(make_profile: MakeProfile) -> None:
     profile = make_profile(engine={"args": {"max_model_len": 4096}})
-    assert container(profile)["args"][:2] == [
-        "--port=8080",
-        "--served-model-name=Qwen2.5-7B-Instruct",
+    assert container(profile)["command"] == [
+        "python3",
+        "-m",
+        "vllm.entrypoints.openai.api_server",
     ]
-    assert "4096" in " ".join(container(profile)["args"])
+    assert container(profile)["args"] == [
+        *("--model", "/mnt/models", "--served-model-name", "Qwen2.5-7B-Instruct"),
+        *("--port", "8080", "--max-model-len", "4096"),
+    ]
     assert "args" not in predictor(profile)["model"]
+    assert "env" not in predictor(profile)["model"]
 
 
 def test_startup_probe_waits_as_long_as_the_profile_says(make_profile: MakeProfile) -> None:
@@ -93,33 +151,240 @@ def test_mig_slice(make_profile: MakeProfile) -> None:
 
 
 def test_cpu_serving_asks_for_no_gpu(make_profile: MakeProfile) -> None:
-    profile = make_profile(
-        resources={"gpu": {"count": 0}}, engine={"image": "registry.example/vllm-cpu:1"}
-    )
+    profile = make_profile(resources={"gpu": {"count": 0, "type": "H100"}})
+    assert container(profile)["image"].startswith("vllm/vllm-openai-cpu:v")
     assert "nvidia" not in to_yaml(render(profile)["inferenceservice.yaml"])
+
+
+def test_the_chat_template_is_found_beside_the_profile(
+    make_profile: MakeProfile, tmp_path: Path
+) -> None:
+    text = "{{ bos_token }}{% for m in messages %}\u2603{{ m }}{% endfor %}\n"
+    (tmp_path / "chat.jinja").write_text(text, encoding="utf-8")
+    profile = make_profile(model={"uri": "hf://o/m", "chat_template": "chat.jinja"})
+    objects = render(profile, folder=tmp_path)
+    config = objects["configmap-chat-template.yaml"]
+    (file,) = config["data"]
+    assert config["data"][file] == text
+    spec = objects["servingruntime.yaml"]["spec"]
+    (volume,) = (each for each in spec["volumes"] if "configMap" in each)
+    (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == volume["name"])
+    args = spec["containers"][0]["args"]
+    assert args[args.index("--chat-template") + 1] == f"{mount['mountPath']}/{file}"
+    with pytest.raises(UsageError, match=r"^model\.chat_template: .* cannot be read: "):
+        render(profile, folder=tmp_path / "elsewhere")
+
+
+def test_a_gated_model_is_downloaded_with_the_token(make_profile: MakeProfile) -> None:
+    """KServe reads it from the account's secret; the engine from its environment."""
+    profile = make_profile(serving={"hf_token": {"name": "hf"}})
+    objects = render(profile)
+    account = objects["serviceaccount.yaml"]
+    assert list(objects).index("serviceaccount.yaml") == 0
+    assert account["secrets"] == [{"name": "hf"}]
+    assert predictor(profile)["serviceAccountName"] == account["metadata"]["name"]
+    own = make_profile(serving={"hf_token": {"name": "hf"}, "service_account": "reader"})
+    assert "serviceaccount.yaml" not in render(own)
+    assert predictor(own)["serviceAccountName"] == "reader"
+    for each in (profile, own):
+        assert [e for e in container(each)["env"] if e["name"] == "HF_TOKEN"] == [
+            {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "HF_TOKEN"}}}
+        ]
+
+
+def test_a_profile_cannot_take_our_labels_away(make_profile: MakeProfile) -> None:
+    profile = make_profile(serving={"labels": {"queue": "bench"}})
+    for manifest in render(profile, "run-1").values():
+        labels = manifest["metadata"]["labels"]
+        assert labels["queue"] == "bench"
+        assert labels["kserve-bench/run"] == "run-1"
+    for labels in ({"kserve-bench/run": "x"}, {"app.kubernetes.io/managed-by": "x"}):
+        with pytest.raises(UsageError, match="is set by the toolkit"):
+            render(make_profile(serving={"labels": labels}), "run-1")
+    with pytest.raises(UsageError, match="is set by the toolkit"):
+        annotations = {"serving.kserve.io/autoscalerClass": "hpa"}
+        render(make_profile(serving={"annotations": annotations}))
+
+
+def test_nothing_is_made_for_a_service_that_is_there(make_profile: MakeProfile) -> None:
+    assert render(make_profile(serving={"existing": "theirs"})) == {}
+
+
+def test_an_own_route_only_where_requests_take_it(make_profile: MakeProfile) -> None:
+    key = "networking.kserve.io/visibility"
+    for connect, wanted in (("auto", "cluster-local"), ("gateway", None)):
+        service = render(make_profile(serving={"connect": connect}))["inferenceservice.yaml"]
+        assert service["metadata"]["labels"].get(key) == wanted
+
+
+def test_names_and_versions_that_the_backend_brings(make_profile: MakeProfile) -> None:
+    gpt = {"uri": "hf://org/GPT:main", "name": "gpt"}
+    assert served_name(make_profile(model={"uri": "hf://org/GPT:main"})) == "GPT"
+    assert served_name(make_profile(model={"uri": "oci://r.example:5000/o/m:8b"})) == "m"
+    assert served_name(make_profile(model={"uri": "s3://b/a:b/"})) == "a:b"
+    assert served_name(make_profile(model=gpt)) == "gpt"
+    assert served_name(make_profile(model=gpt, engine={"name": "tgi"})) == "tgi"
+    trt = make_profile(model=gpt, engine={"name": "tensorrt-llm"})
+    assert served_name(trt) == container(trt)["args"][0].rpartition("/")[2]
+    own = {"backend": "vllm-huggingface", "version": "0.32.0"}
+    assert served_version(make_profile(engine=own, serving={"kserve_version": "0.18"})) == "0.19.0"
+
+
+TRITON = {"name": "tensorrt-llm", "backend": "triton", "image": "i"}
+DRAFT = {"speculative_config": {"method": "draft_model", "model": "s3://b/d"}}
+LLM_D = {"kind": "LLMInferenceService"}
+ADAPTER = {"uri": "hf://o/m", "adapters": [{"name": "a", "uri": "hf://o/a"}]}
+KEDA = {"autoscaler": "keda", "prometheus": "http://p", "query": "q", "target": 1.0}
 
 
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"engine": {"backend": "triton"}}, "engine.backend"),
-        ({"engine": {"name": "tgi"}}, "engine.backend"),
-        ({"engine": {"args": {"served_model_name": "x"}}}, "engine.args"),
-        ({"serving": {"mode": "Knative"}}, "serving.mode"),
-        ({"serving": {"autoscaling": {"autoscaler": "hpa"}}}, "serving.autoscaling.autoscaler"),
-        ({"serving": {"autoscaling": {"max_replicas": 4}}}, "serving.autoscaling"),
-        ({"resources": {"gpu": {"count": 0}}}, "resources.gpu.count"),
+        ({"engine": {"backend": "tgi"}}, "engine.backend"),
+        ({"engine": {"args": {"served_model_name": "x"}}}, "engine.args.served_model_name"),
+        ({"engine": {"name": "tgi", "args": {"swap_space": 1}}}, "engine.args.swap_space"),
+        ({"engine": TRITON | {"args": {"max_model_len": 1}}}, "engine.args.max_model_len"),
+        ({"engine": {"name": "tensorrt-llm", "backend": "triton"}}, "engine.image"),
+        ({"engine": {"env": {"A B": "x"}}}, "engine.env"),
+        ({"engine": {"backend": "vllm-huggingface"}, "model": ADAPTER}, "model.adapters"),
+        ({"engine": {"name": "tensorrt-llm"}, "model": ADAPTER}, "model.adapters"),
+        (
+            {"engine": {"name": "tgi"}, "model": {"uri": "hf://o/m", "chat_template": "x"}},
+            "model.chat_template",
+        ),
+        ({"engine": {"name": "tgi"}, "resources": {"gpu": {"count": 0}}}, "resources.gpu.count"),
+        (
+            {"engine": {"version": "0.11.0"}, "resources": {"gpu": {"count": 0}}},
+            "engine.image",
+        ),
         ({"resources": {"gpu": {"type": "H1000"}}}, "resources.gpu.type"),
+        ({"resources": {"gpu": {"type": "MI300X"}}}, "resources.gpu.type"),
         ({"model": {"uri": "tiny://llama"}}, "model.uri"),
+        ({"model": {"uri": "hf://"}}, "model.uri"),
+        ({"model": {"uri": "s3://b/m", "revision": "main"}}, "model.revision"),
+        ({"model": {"uri": "hf://o/m:a", "revision": "b"}}, "model.revision"),
+        (
+            {"engine": {"args": DRAFT}, "serving": {"kserve_version": "0.15"}},
+            "engine.args.speculative_config.model",
+        ),
+        ({"engine": {"args": DRAFT}, "model": {"uri": "oci://r/m"}}, "model.uri"),
+        (
+            {"model": ADAPTER, "engine": {"args": {"lora_modules": "a=b"}}},
+            "engine.args.lora_modules",
+        ),
+        ({"serving": {"nodes": 2, "replicas": 2}}, "serving.nodes"),
+        ({"serving": {"nodes": 2}, "resources": {"gpu": {"count": 8}}}, "model.uri"),
+        (
+            {
+                "serving": {"nodes": 2},
+                "resources": {"gpu": {"count": 8}},
+                "model": {"uri": "pvc://m/m"},
+            },
+            "engine.args.tensor_parallel_size",
+        ),
+        ({"serving": {"prefill": {}}}, "serving.prefill"),
+        ({"serving": {**LLM_D, "prefill": {}}}, "serving.prefill"),
+        ({"serving": {**LLM_D, "kserve_version": "0.15"}}, "serving.kind"),
+        ({"serving": LLM_D, "engine": {"name": "tgi"}}, "serving.kind"),
+        (
+            {"serving": LLM_D, "engine": {"args": DRAFT}},
+            "engine.args.speculative_config.model",
+        ),
+        ({"serving": {**LLM_D, "kserve_version": "0.19"}, "model": ADAPTER}, "model.adapters"),
+        ({"serving": {"hf_token": {"name": "s", "key": "token"}}}, "serving.hf_token.key"),
+        ({"serving": {"labels": {"a b": "c"}}}, "serving.labels"),
+        ({"serving": {"labels": {"a": "b c"}}}, "serving.labels.a"),
+        ({"serving": {"tolerations": [{"operator": "Equal"}]}}, "serving.tolerations"),
+        ({"serving": {"tolerations": [{"value": "x"}]}}, "serving.tolerations"),
+        ({"serving": {"autoscaling": {"max_replicas": 4}}}, "serving.autoscaling"),
+        ({"serving": {"autoscaling": {"query": "q"}}}, "serving.autoscaling.query"),
+        (
+            {"serving": {"autoscaling": {"autoscaler": "kpa"}}},
+            "serving.autoscaling.autoscaler",
+        ),
+        (
+            {"serving": {"mode": "Knative", "autoscaling": KEDA}},
+            "serving.autoscaling.autoscaler",
+        ),
+        (
+            {"serving": {"autoscaling": {"autoscaler": "hpa", "min_replicas": 0}}},
+            "serving.autoscaling.min_replicas",
+        ),
+        (
+            {"serving": {"autoscaling": {**KEDA, "metric": "cpu", "min_replicas": 0}}},
+            "serving.autoscaling.min_replicas",
+        ),
+        (
+            {"serving": {"autoscaling": {"autoscaler": "hpa", "metric": "rps"}}},
+            "serving.autoscaling.metric",
+        ),
+        (
+            {"serving": {"autoscaling": {"autoscaler": "hpa", "target": 150.0}}},
+            "serving.autoscaling.target",
+        ),
+        (
+            {"serving": {"autoscaling": {"autoscaler": "keda", "query": "q"}}},
+            "serving.autoscaling.prometheus",
+        ),
+        (
+            {"serving": {"replicas": 2, "autoscaling": {"autoscaler": "hpa"}}},
+            "serving.replicas",
+        ),
     ],
 )
-def test_what_is_not_rendered_is_one_line(
+def test_what_cannot_be_rendered_is_one_line(
     make_profile: MakeProfile, changes: dict[str, Any], key: str
 ) -> None:
     with pytest.raises(UsageError) as refused:
         render(make_profile(**changes))
     assert str(refused.value).startswith(f"{key}: ")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("own", ["10.0.0.2", "10.0.0.9", "10.0.0.10"])
+def test_a_worker_finds_its_rank_among_the_workers(
+    own: str, make_profile: MakeProfile, tmp_path: Path
+) -> None:
+    """The rendered command, with an address book and a vllm that shows how it is started."""
+    profile = make_profile(
+        model={"uri": "pvc://m/m"},
+        engine={"args": {"tensor_parallel_size": 4}},
+        serving={"nodes": 4},
+    )
+    (worker,) = runtime(profile)["spec"]["workerSpec"]["containers"]
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket, time\n"
+        "time.sleep = lambda seconds: None\n"
+        "calls = []\n"
+        "def look(host, port):\n"
+        "    assert host == 'workers'\n"
+        "    calls.append(host)\n"
+        "    if len(calls) == 1: raise OSError\n"
+        "    known = ['10.0.0.10', '10.0.0.2', '10.0.0.9'][:len(calls) - 1]\n"
+        "    return [(2, 1, 6, '', (each, 0)) for each in known]\n"
+        "socket.getaddrinfo = look\n"
+    )
+    vllm = tmp_path / "vllm"
+    vllm.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    vllm.chmod(0o755)
+    python, *further = worker["command"]
+    assert python == "python3"
+    shown = subprocess.run(
+        [sys.executable, *further, *worker["args"]],
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "PYTHONPATH": str(tmp_path),
+            "WORKER_SVC": "workers",
+            "VLLM_HOST_IP": own,
+        },
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    arguments = shown.stdout.decode().split()
+    assert arguments[:3] == ["serve", "/mnt/models", "--headless"]
+    ranks = {"10.0.0.10": "1", "10.0.0.2": "2", "10.0.0.9": "3"}
+    assert arguments[-2:] == ["--node-rank", ranks[own]]
 
 
 def test_names_stay_valid_and_different() -> None:

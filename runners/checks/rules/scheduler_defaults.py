@@ -29,7 +29,7 @@ def batch_defaults(case: Case) -> tuple[int, int] | None:
     "A100, 8192 and 1024 from 70 GiB, 16384 and 1024 from 160 GiB.",
 )
 def unpinned(case: Case) -> Iterator[Hit]:
-    """Left unset, max_num_seqs and max_num_batched_tokens follow the GPU, and runs do not compare."""
+    """Unset, max_num_seqs and max_num_batched_tokens follow the GPU, and runs do not compare."""
     if case.on_cpu:
         return
     known = batch_defaults(case)

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
+from runners.checks.amounts import number
 from runners.checks.case import Case
-from runners.checks.drafting import NGRAM, PLACE, SHORT, Drafting, number, whole
+from runners.checks.drafting import NGRAM, PLACE, SHORT, Drafting, whole
 from runners.checks.history import first_version, last_version, spans
 from runners.checks.rule import REMOVE, Change, Hit, rule
 from runners.checks.rules.speculation import first_is_later
@@ -257,7 +258,7 @@ def _wanted(case: Case, option: Option, value: Any) -> str | None:
         return ", ".join(shown[:8]) + (", …" if len(shown) > 8 else "")
     fine = {
         "int": whole(value) is not None or isinstance(value, bool),
-        "float": number(value) is not None or isinstance(value, bool) or _is_number(value),
+        "float": number(value) is not None or isinstance(value, bool),
         "bool": value in (0, 1) or str(value).lower() in _BOOLEANS,
         "str": isinstance(value, str),
         "list": isinstance(value, list | tuple),
@@ -267,16 +268,6 @@ def _wanted(case: Case, option: Option, value: Any) -> str | None:
 
 
 _BOOLEANS = {"true", "false", "yes", "no", "on", "off", "y", "n", "t", "f", "0", "1"}
-
-
-def _is_number(value: Any) -> bool:
-    if not isinstance(value, str) or len(value) > 40:
-        return False
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _example(option: Option) -> str:

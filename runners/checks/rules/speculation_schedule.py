@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
+from runners.checks.amounts import number
 from runners.checks.case import Case
-from runners.checks.drafting import Drafting, number, runner_of, whole
+from runners.checks.drafting import Drafting, runner_of, whole
 from runners.checks.rule import REMOVE, Hit, rule
 from runners.checks.values import said
 
