@@ -21,7 +21,10 @@ _KEYS = {
     "seed": "load.seed",
     "target": "target",
     "url": "url",
+    "existing": "serving.existing",
+    "context": "serving.context",
     "namespace": "serving.namespace",
+    "allow_port_forward": "serving.allow_port_forward",
     "service": "serving.service",
     "api_key_env": "api_key_env",
 }
@@ -56,8 +59,9 @@ def overrides(flags: dict[str, Any]) -> list[Override]:
             found.append(Override(key, value, f"--{flag.replace('_', '-')}"))
     if flags["rate"] is not None:
         found = _to_a_rate(flags["profile"]) + found
-    if flags["url"] is not None and flags["target"] is None:
-        found.append(Override("target", "url", "--url"))
+    for flag, target in (("url", "url"), ("existing", "kserve")):
+        if flags[flag] is not None and flags["target"] is None:
+            found.append(Override("target", target, f"--{flag}"))
     if flags["backend"] is not None:
         found += engine_overrides(flags["backend"])
     if flags["extra_engine_args"] is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runners import __version__
-from runners.errors import BenchError, Exit, UsageError
+from runners.errors import BenchError, Exit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from runners.profiles.load import Loaded
 
 _COMMANDS = {
+    "preflight": ("runners.cli.cluster", "Check a cluster for a profile; print the Role it needs."),
+    "gc": ("runners.cli.cluster", "Remove what killed runs left in a namespace."),
     "measure": ("runners.cli.stages", "Measure a run directory again from its records."),
     "validate": ("runners.cli.validate", "Check profiles without deploying anything."),
     "report": ("runners.cli.stages", "Write report.html of a run directory again."),
@@ -68,7 +70,25 @@ class LazyGroup(click.Group):
 @click.option("--target", metavar="[kserve|local|url|simulator]", help="Where the model is served.")
 @click.option("--url", help="Measure this OpenAI-compatible server (implies --target url).")
 @click.option("--existing", metavar="NAME", help="Measure an InferenceService that is there.")
+@click.option("--context", metavar="C", help="Kubeconfig context.")
 @click.option("--namespace", help="Kubernetes namespace.")
+@click.option(
+    "--server-dry-run", is_flag=True, help="Let the API server check the objects; create nothing."
+)
+@click.option("--keep", is_flag=True, help="Leave what was deployed.")
+@click.option(
+    "--cold-starts",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Stop and start the service N times first, and time it.",
+)
+@click.option(
+    "--allow-port-forward",
+    is_flag=True,
+    default=None,
+    help="Drive any load through a port-forward; the run is degraded.",
+)
 @click.option("--service", help="Name of the InferenceService to create.")
 @click.option("--backend", help="vllm, vllm-huggingface, tgi, tensorrt-llm or triton.")
 @click.option(
@@ -137,11 +157,19 @@ def cli(ctx: click.Context, /, **flags: Any) -> int:
         from runners.cli.groups import start
 
         return start(loaded, _target_options(flags), flags)
-    if flags["dry_run"]:
-        from runners.cli.show import show_plan
-
-        return show_plan(loaded, _target_options(flags), flags["as_json"])
+    if flags["dry_run"] or flags["server_dry_run"]:
+        return _dry_run(loaded, flags)
     return _run(loaded, flags)
+
+
+def _dry_run(loaded: "Loaded", flags: dict[str, Any]) -> int:
+    if flags["server_dry_run"]:
+        from runners.cli.cluster import server_dry_run
+
+        return server_dry_run(loaded, flags["as_json"])
+    from runners.cli.show import show_plan
+
+    return show_plan(loaded, _target_options(flags), flags["as_json"])
 
 
 def _load(flags: dict[str, Any]) -> "Loaded":
@@ -149,18 +177,18 @@ def _load(flags: dict[str, Any]) -> "Loaded":
     from runners.cli.flags import DEFAULT_PROFILE, overrides
     from runners.profiles.load import load_profile
 
-    if flags["existing"]:
-        raise UsageError(
-            f"--existing {flags['existing']}: measuring a cluster's InferenceService by name is "
-            "not part of this version; give its address with --url"
-        )
     return checked(load_profile(flags["profile"] or DEFAULT_PROFILE, overrides(flags)))
 
 
 def _target_options(flags: dict[str, Any]) -> Any:
     from runners.targets import TargetOptions
 
-    return TargetOptions(engine_python=flags["engine_python"], ca_cert=flags["ca_cert"])
+    return TargetOptions(
+        engine_python=flags["engine_python"],
+        ca_cert=flags["ca_cert"],
+        keep=flags["keep"],
+        cold_starts=flags["cold_starts"],
+    )
 
 
 def _run(loaded: "Loaded", flags: dict[str, Any]) -> int:

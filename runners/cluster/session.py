@@ -19,7 +19,6 @@ from runners.errors import TargetError
 from runners.profiles.model import Profile
 from runners.progress import Progress
 
-
 # Our search for a way to the model: a phase, but no part of the model's start.
 CONNECT = "connect"
 

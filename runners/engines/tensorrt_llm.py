@@ -73,7 +73,7 @@ def _speculation(value: Any, args: Mapping[str, Any]) -> Outcome:
     if not isinstance(tokens, int):
         return Unsaid("num_speculative_tokens is missing", "give it")
     note = ""
-    if method == "ngram":
+    if method in ("ngram", "ngram_gpu"):
         said: dict[str, Any] = {"decoding_type": "NGram", "max_draft_len": tokens}
         if (longest := config.pop("prompt_lookup_max", None)) is not None:
             said["max_matching_ngram_size"] = longest

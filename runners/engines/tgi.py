@@ -71,7 +71,7 @@ def _speculation(value: Any, args: Mapping[str, Any]) -> Outcome:
     config = value if isinstance(value, Mapping) else {}
     method = str(config.get("method", "draft_model")).strip("[]")
     tokens = config.get("num_speculative_tokens")
-    if method != "ngram":
+    if method not in ("ngram", "ngram_gpu"):
         return Unsaid(
             f"TGI speculates with n-grams or with heads inside the checkpoint, not with {method}",
             "use method ngram, or remove it",
@@ -149,7 +149,7 @@ ARGUMENTS: dict[str, Counterpart] = {
         else Unsaid(_GRAMMAR, "use backend outlines, or remove it")
     ),
     "chat_template": unless((), "TGI takes the template of the tokenizer"),
-    "async_scheduling": unless((), "TGI has one scheduler"),
+    "async_scheduling": ignored("TGI has one scheduler"),
     "block_size": ignored("TGI chooses it with its attention kernels"),
     "kv_transfer_config": unless((), "TGI does not disaggregate"),
     "seed": unless((0,), "TGI takes a seed with each request"),

@@ -51,8 +51,6 @@ def _ask(question: dict[str, Any]) -> dict[str, Any]:
         parsed = _parse(question["args"])
         stage = "configuration"
         _configure(parsed)
-    except SystemExit as ended:
-        return {"verdict": "rejects", "stage": stage, "error": f"exit {ended.code}: {_LAST}"}
     except BaseException as error:
         name = type(error).__name__
         elsewhere = any(base.__name__ in ELSEWHERE for base in type(error).__mro__)
@@ -63,7 +61,8 @@ def _ask(question: dict[str, Any]) -> dict[str, Any]:
     return {"verdict": "accepts", "stage": "configuration", "error": None}
 
 
-_LAST = ""
+class _RefusedError(Exception):
+    """What the engine's parser would have printed before it ended."""
 
 
 def _parse(args: list[str]) -> Any:
@@ -81,9 +80,7 @@ def _parse(args: list[str]) -> Any:
 
     class Parser(FlexibleArgumentParser):  # type: ignore[misc]
         def error(self, message: str) -> None:
-            global _LAST
-            _LAST = message
-            sys.exit(2)
+            raise _RefusedError(message)
 
     parsed = cli.make_arg_parser(Parser()).parse_args(args)
     parsed.subparser = "serve"
@@ -124,7 +121,7 @@ def _pretend(capability: int) -> None:
         return claimed
 
     for owner in (current_platform, type(current_platform)):
-        setattr(owner, "get_device_capability", get)
+        owner.get_device_capability = get
 
 
 if __name__ == "__main__":

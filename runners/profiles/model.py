@@ -127,11 +127,16 @@ class Workload(Section):
 
 
 class Slo(Section):
-    """Limits that one request must meet to count as goodput."""
+    """Limits: of one request, to count as goodput, and of the whole run."""
 
     ttft_ms: PositiveFloat | None = Field(default=None, description="Time to first token.")
     tpot_ms: PositiveFloat | None = Field(default=None, description="Time per output token.")
     e2e_latency_ms: PositiveFloat | None = Field(default=None, description="End-to-end latency.")
+    limits: dict[str, float | int | str] = Field(
+        default_factory=dict,
+        description="Limits of the whole run, which gate.py checks with their intervals: "
+        "`ttft_ms.p95: 500`, `goodput_fraction: '>= 0.99'`, `error_rate: 0.001`.",
+    )
 
 
 class Cost(Section):

@@ -3,32 +3,22 @@
 import argparse
 import contextlib
 import enum
+import importlib
 import inspect
 import json
 import sys
 from pathlib import Path
 from typing import Any, get_args
 
-with contextlib.redirect_stdout(sys.stderr):
-    from vllm.config.model import _get_and_verify_max_len
-    from vllm.config.speculative import SpeculativeConfig, SpeculativeMethod
-    from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser
-    from vllm.model_executor.layers.quantization import (
-        DEPRECATED_QUANTIZATION_METHODS,
-        QUANTIZATION_METHODS,
-        get_quantization_config,
-    )
-    from vllm.reasoning import ReasoningParserManager
-    from vllm.tool_parsers import ToolParserManager
-    from vllm.transformers_utils.config import get_config, get_hf_text_config
-    from vllm.transformers_utils.model_arch_config_convertor import (
-        MODEL_ARCH_CONFIG_CONVERTORS,
-        ModelArchConfigConvertorBase,
-    )
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-    from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
+def of(module: str, name: str) -> Any:
+    """A name of vLLM's, looked up as the project itself does not depend on it."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return getattr(importlib.import_module(f"vllm.{module}"), name)
+
+
+quantization = "model_executor.layers.quantization"
+convertors = "transformers_utils.model_arch_config_convertor"
 CONVERTERS = {
     "human_readable_int": "human_int",
     "human_readable_int_or_auto": "human_int_or_auto",
@@ -73,7 +63,9 @@ def option(action: argparse.Action) -> dict[str, Any]:
 
 
 def flags() -> dict[str, Any]:
-    parser = make_arg_parser(FlexibleArgumentParser())
+    parser = of("entrypoints.launchers.cli_args", "make_arg_parser")(
+        of("utils.argparse_utils", "FlexibleArgumentParser")()
+    )
     return {
         name[2:].replace("-", "_"): option(action)
         for action in parser._actions
@@ -84,9 +76,11 @@ def flags() -> dict[str, Any]:
 
 def shape(directory: str) -> dict[str, Any]:
     """What vLLM makes of a checkpoint's config.json, before it looks at the model's class."""
-    config = get_config(directory, trust_remote_code=False)
-    text = get_hf_text_config(config)
-    convertor = MODEL_ARCH_CONFIG_CONVERTORS.get(config.model_type, ModelArchConfigConvertorBase)
+    config = of("transformers_utils.config", "get_config")(directory, trust_remote_code=False)
+    text = of("transformers_utils.config", "get_hf_text_config")(config)
+    plain = of(convertors, "ModelArchConfigConvertorBase")
+    convertor = of(convertors, "MODEL_ARCH_CONFIG_CONVERTORS").get(config.model_type, plain)
+    longest = of("config.model", "_get_and_verify_max_len")
     found = convertor(config, text).convert(supports_multimodal=False)
     return {
         "layers": found.total_num_hidden_layers,
@@ -96,7 +90,7 @@ def shape(directory: str) -> dict[str, Any]:
         "hidden_size": found.hidden_size,
         "vocab_size": found.vocab_size,
         "experts": found.num_experts,
-        "max_length": _get_and_verify_max_len(text, found, None, None, False, None),
+        "max_length": longest(text, found, None, None, False, None),
         "latent_attention": found.is_deepseek_mla,
         "quantization": (found.quantization_config or {}).get("quant_method"),
     }
@@ -104,21 +98,31 @@ def shape(directory: str) -> dict[str, Any]:
 
 def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
+        methods = of(quantization, "QUANTIZATION_METHODS")
         told = {
             "flags": flags(),
-            "speculative_keys": sorted(inspect.signature(SpeculativeConfig).parameters),
-            "speculative_methods": sorted(
-                {c for member in (SpeculativeMethod,) for c in flattened(member)}
+            "speculative_keys": sorted(
+                inspect.signature(of("config.speculative", "SpeculativeConfig")).parameters
             ),
-            "quantization": sorted(QUANTIZATION_METHODS),
-            "deprecated": sorted(DEPRECATED_QUANTIZATION_METHODS),
+            "speculative_methods": sorted(
+                set(flattened(of("config.speculative", "SpeculativeMethod")))
+            ),
+            "quantization": sorted(methods),
+            "deprecated": sorted(of(quantization, "DEPRECATED_QUANTIZATION_METHODS")),
             "min_capability": {
-                m: get_quantization_config(m).get_min_capability() for m in QUANTIZATION_METHODS
+                m: of(quantization, "get_quantization_config")(m).get_min_capability()
+                for m in methods
             },
-            "tool_parsers": sorted(ToolParserManager.list_registered()),
-            "reasoning_parsers": sorted(ReasoningParserManager.list_registered()),
-            "kv_connectors": sorted(KVConnectorFactory._registry),
-            "attention_backends": sorted(AttentionBackendEnum.__members__),
+            "tool_parsers": sorted(of("tool_parsers", "ToolParserManager").list_registered()),
+            "reasoning_parsers": sorted(
+                of("reasoning", "ReasoningParserManager").list_registered()
+            ),
+            "kv_connectors": sorted(
+                of("distributed.kv_transfer.kv_connector.factory", "KVConnectorFactory")._registry
+            ),
+            "attention_backends": sorted(
+                of("v1.attention.backends.registry", "AttentionBackendEnum").__members__
+            ),
             "shapes": {Path(folder).name: shape(folder) for folder in sys.argv[1:]},
         }
     json.dump(told, sys.stdout)

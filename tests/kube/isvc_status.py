@@ -6,6 +6,7 @@ from tests.kube.timeline import INITIALIZER, SERVING
 
 LOCAL = "networking.kserve.io/visibility"
 DOMAIN = "example.com"
+STANDARD = ("IngressReady", "PredictorReady")
 
 
 def found_condition(item: Object | None, kind: str) -> Object:
@@ -14,9 +15,12 @@ def found_condition(item: Object | None, kind: str) -> Object:
 
 
 class Conditions:
-    """Knative's living condition set: Ready follows PredictorReady and IngressReady."""
+    """Knative's living condition set: Ready follows the conditions that it depends on."""
 
-    def __init__(self, before: Object, now: str) -> None:
+    def __init__(
+        self, before: Object, now: str, dependents: tuple[str, ...] = STANDARD
+    ) -> None:
+        self._dependents = dependents
         listed = before.get("status", {}).get("conditions", [])
         self._before = {each["type"]: each for each in listed}
         self._held: dict[str, Object] = {}
@@ -36,7 +40,7 @@ class Conditions:
         self._held[kind] = condition
 
     def finish(self) -> list[Object]:
-        dependents = [self._held[kind] for kind in ("IngressReady", "PredictorReady")]
+        dependents = [self._held[kind] for kind in self._dependents]
         failed = next((each for each in dependents if each["status"] == "False"), None)
         unknown = next((each for each in dependents if each["status"] != "True"), None)
         worst = failed or unknown

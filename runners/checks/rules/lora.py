@@ -300,28 +300,6 @@ def too_many(case: Case) -> Iterator[Hit]:
 
 
 @rule(
-    "lora.adaptive-verification",
-    severity="error",
-    fails="at start-up",
-    basis="source",
-    evidence="VllmConfig refuses enable_adaptive_verification of speculative decoding beside LoRA.",
-    versions=">=0.28",
-)
-def adaptive_verification(case: Case) -> Iterator[Hit]:
-    """Adaptive verification of drafts does not go with LoRA."""
-    if case.speculation is None or not serves_adapters(case):
-        return
-    if case.speculation.get("enable_adaptive_verification") is True:
-        key = "engine.args.speculative_config.enable_adaptive_verification"
-        yield Hit(
-            key,
-            "adaptive verification is refused where LoRA is on.",
-            "Remove enable_adaptive_verification.",
-            (Change(key, REMOVE, "plain verification"),),
-        )
-
-
-@rule(
     "lora.cpu",
     severity="warning",
     fails="silently",

@@ -154,14 +154,15 @@ def longest(case: Case) -> int | None:
 )
 def weights(case: Case) -> Iterator[Hit]:
     """The weights alone must fit into the share of the GPU that the engine may use."""
-    found = fit_of(case, largest=True)
-    if found is None or found.weights <= found.limit or found.given is not None:
+    found, roomiest = fit_of(case), fit_of(case, largest=True)
+    if found is None or roomiest is None or found.weights <= found.limit or found.given:
         return
     why = (
         f"the weights take {fit.gib(found.weights)} of each GPU{_how(case)}, but"
         f" {found.utilization:g} x {fit.gib(found.memory)} = {fit.gib(found.limit)} may be used."
     )
-    yield Hit("model.uri", why, _roomier(case, found))
+    sure = roomiest.weights > roomiest.limit
+    yield Hit("model.uri", why, _roomier(case, found), severity=None if sure else "warning")
 
 
 def _how(case: Case) -> str:

@@ -81,6 +81,8 @@ def _replaced(case: Case, name: str, why: str) -> Hit:
         note = f" ({instead.advice})" if instead.advice else ""
         return Hit(KEY, why, f"quantization: {new}{note}", (Change(KEY, new),), milder)
     advice = instead.advice or OTHER_CHECKPOINT
+    if new is not None:
+        advice = f"a checkpoint in that format is called {new} today, and needs no flag"
     choice = f"served as the checkpoint is, without {name}"
     fix = f"Remove the line; {advice}."
     return Hit(KEY, why, fix, (Change(KEY, REMOVE, choice),), milder)

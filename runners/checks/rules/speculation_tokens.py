@@ -37,31 +37,6 @@ def mtp_repeated(case: Case) -> Iterator[Hit]:
 
 
 @rule(
-    "speculation.mtp-multiple",
-    severity="error",
-    fails="at start-up",
-    basis="source",
-    evidence="ValueError `num_speculative_tokens:… must be divisible by n_predict`; n_predict is "
-    "the checkpoint's number of multi-token-prediction layers.",
-    versions=">=0.8.2",
-)
-def mtp_multiple(case: Case) -> Iterator[Hit]:
-    """Above the number of multi-token-prediction layers, K is a multiple of it."""
-    drafting = case.drafting
-    if drafting is None or drafting.method != "mtp" or drafting.tokens is None:
-        return
-    layers = case.model.draft_layers if case.model and drafting.model is None else 0
-    if 1 < layers < drafting.tokens and drafting.tokens % layers:
-        below = drafting.tokens // layers * layers
-        yield Hit(
-            drafting.place("num_speculative_tokens"),
-            f"{drafting.tokens} is no multiple of the model's {layers} layers.",
-            f"num_speculative_tokens: {below}",
-            drafting.put(f"the next multiple of {layers} below", num_speculative_tokens=below),
-        )
-
-
-@rule(
     "speculation.tokens-missing",
     severity="error",
     fails="at start-up",

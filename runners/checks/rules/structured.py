@@ -226,27 +226,6 @@ def tokenizer(case: Case) -> Iterator[Hit]:
 
 
 @rule(
-    "structured.speculation",
-    severity="error",
-    fails="on each request",
-    basis="source",
-    evidence="backend_lm_format_enforcer.compile_grammar: LM Format Enforcer backend does not "
-    "support speculative tokens; found only when the first grammar is compiled.",
-)
-def speculation(case: Case) -> Iterator[Hit]:
-    """lm-format-enforcer cannot take back tokens, so it does not go with speculation."""
-    if case.speculation is None or backend(case) != "lm-format-enforcer":
-        return
-    yield Hit(
-        f"{CONFIG}.backend",
-        "lm-format-enforcer fails with speculative decoding at the first structured request.",
-        "backend: xgrammar (guidance and outlines work too)",
-        (Change(f"{CONFIG}.backend", "xgrammar", "works with speculation"),),
-        severity=None if asks(case) else "warning",
-    )
-
-
-@rule(
     "structured.schema",
     severity="error",
     fails="on each request",
