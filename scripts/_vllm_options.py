@@ -38,6 +38,18 @@ _CONVERTERS: dict[str, Any] = {
 }
 
 
+def _member(members: set[Any], kind: Any) -> Any:
+    """The member of a union that is of `kind`; of several Literals, all of their choices.
+
+    vLLM's own takes the first of a set, so a process by chance.
+    """
+    found = sorted((m for m in members if m is kind or typing.get_origin(m) is kind), key=repr)
+    if kind is typing.Literal and len(found) > 1:
+        choices = {choice for literal in found for choice in typing.get_args(literal)}
+        return typing.Literal[tuple(sorted(choices))]
+    return found[0] if found else None
+
+
 def stand_ins() -> dict[str, Any]:
     """What vLLM's code gets in place of names whose own meaning is not wanted here."""
     store_boolean = type("StoreBoolean", (argparse.Action,), {})
@@ -54,6 +66,7 @@ def stand_ins() -> dict[str, Any]:
         "Field": source.FieldInfo,
         "FieldInfo": source.FieldInfo,
         "get_field": source.get_field,
+        "get_type": _member,
         "get_attr_docs": lambda cls: {field.name: "" for field in source.fields(cls)},
         "StoreBoolean": store_boolean,
         "current_platform": platform,

@@ -4,7 +4,8 @@ vLLM itself cannot be imported without torch and its compiled parts. Here a cons
 or a function is taken out of its file by the syntax tree and evaluated alone, each name that
 it uses found the same way; what lies outside vLLM and the few standard modules below is an
 Unknown, which takes any use and says nothing. So vLLM's own code builds the command line,
-and what that code looked like in a release does not have to be known here.
+and what that code looked like in a release does not have to be known here. Parts of a
+release's code do run: give it releases of vLLM only.
 """
 
 import argparse
@@ -180,7 +181,7 @@ _STANDARD: dict[str, Any] = {
 
 
 class Module:
-    """One file of the tree. stand_ins: values that are given instead of what a name is."""
+    """One file of the tree."""
 
     def __init__(self, tree: "SourceTree", name: str, path: Path) -> None:
         self.tree, self.name, self.path = tree, name, path
@@ -303,7 +304,7 @@ class Module:
     def _names(self, node: ast.AST) -> dict[str, Any]:
         used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         names: dict[str, Any] = {}
-        for name in used:
+        for name in sorted(used):  # names may need each other: the same order every time
             if name in self.nodes or name in self.tree.stand_ins:
                 names[name] = self.value(name)
             elif not hasattr(builtins, name):
@@ -346,7 +347,10 @@ class ModuleProxy:
 
 
 class SourceTree:
-    """The folder `vllm` of an installation or of an unpacked source distribution."""
+    """The folder `vllm` of an installation or of an unpacked source distribution.
+
+    stand_ins: values that are given in place of what a name is, in every file.
+    """
 
     def __init__(self, root: Path, stand_ins: dict[str, Any]) -> None:
         self.root = root

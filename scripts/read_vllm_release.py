@@ -279,6 +279,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.source is not None and not options.version:
         parser.error("--source needs --version")
+    try:
+        print(write(options))
+    except (OSError, LookupError, tarfile.TarError) as error:
+        sys.exit(f"read_vllm_release: {error}")
+
+
+def write(options: argparse.Namespace) -> Path:
+    """Read the release that the options name, write its file, say where."""
     with tempfile.TemporaryDirectory() as scratch:
         if options.sdist is not None:
             root, version = _unpacked(options.sdist, Path(scratch))
@@ -286,9 +294,9 @@ def main() -> None:
             root, version = options.source / "vllm", options.version
         else:
             root, version = _installed(options.engine_python)
-        target = options.out / f"{version}.json"
+        target: Path = options.out / f"{version}.json"
         target.write_text(written(read_release(root, version)), encoding="utf-8")
-    print(target)
+    return target
 
 
 if __name__ == "__main__":

@@ -177,6 +177,7 @@ def needs_first_runner(drafting: Drafting) -> str | None:
 
 def as_ngram(drafting: Drafting, choice: str) -> tuple[Change, ...]:
     """The edits that put n-gram lookup in place of a method that cannot run."""
-    gone = {key: REMOVE for key in drafting.config if key in _OF_A_MODEL}
-    tokens = drafting.tokens or 3
-    return drafting.put(choice, **gone, method="ngram", num_speculative_tokens=tokens)
+    values: dict[str, Any] = {key: REMOVE for key in drafting.config if key in _OF_A_MODEL}
+    if "num_speculative_tokens" not in drafting.config:
+        values["num_speculative_tokens"] = 3
+    return drafting.put(choice, **values, method="ngram")

@@ -54,22 +54,33 @@ def overrides(flags: dict[str, Any]) -> list[Override]:
         if flags[flag] is not None and flags[other] is None:
             found.append(Override(key, None, f"--{flag}"))
     for flag, key in _KEYS.items():
-        if flags[flag] is not None:
+        # Commands that have some of the flags only leave the others out.
+        if flags.get(flag) is not None:
             value = _workers(flags[flag]) if flag == "workers" else flags[flag]
             found.append(Override(key, value, f"--{flag.replace('_', '-')}"))
     if flags["rate"] is not None:
         found = _to_a_rate(flags["profile"]) + found
-    for flag, target in (("url", "url"), ("existing", "kserve")):
-        if flags[flag] is not None and flags["target"] is None:
-            found.append(Override("target", target, f"--{flag}"))
+    found += _implied_target(flags)
     if flags["backend"] is not None:
         found += engine_overrides(flags["backend"])
     if flags["extra_engine_args"] is not None:
         found += _engine_arguments(flags["extra_engine_args"])
+    if flags.get("slo") is not None:
+        found += _objectives(flags["slo"])
     for text in flags["settings"]:
         key, value = parse_set(text)
         found.append(Override(key, value, f"--set {key}"))
     return found
+
+
+def _implied_target(flags: dict[str, Any]) -> list[Override]:
+    """What --url and --existing say about the target, where it is not given."""
+    implied = (("url", "url"), ("existing", "kserve"))
+    return [
+        Override("target", target, f"--{flag}")
+        for flag, target in implied
+        if flags.get(flag) is not None and flags["target"] is None
+    ]
 
 
 def short_look(flags: dict[str, Any]) -> list[Override]:
@@ -121,18 +132,35 @@ def engine_overrides(name: str) -> list[Override]:
     ]
 
 
-def _engine_arguments(path: Path) -> list[Override]:
+def _mapping(flag: str, path: Path, of: str) -> dict[str, Any]:
+    """A YAML file that holds a mapping. Raises UsageError."""
     import yaml
 
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"--extra-engine-args {path}: cannot be read: {reason}") from error
+        raise UsageError(f"{flag} {path}: cannot be read: {reason}") from error
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise UsageError(
-            f"--extra-engine-args {path}: a YAML mapping of engine arguments is needed"
-        )
+        raise UsageError(f"{flag} {path}: a YAML mapping of {of} is needed")
+    return value
+
+
+def _objectives(path: Path) -> list[Override]:
+    """Names with a dot, or of a rate, limit the whole run; the others each request."""
+    value = _mapping("--slo", path, "figures to limits")
+    if isinstance(value.get("slo"), dict):
+        value = value["slo"]
+    flag = f"--slo {path}"
+    of_request = ("ttft_ms", "tpot_ms", "e2e_latency_ms")
+    found = [Override(f"slo.{key}", value[key], flag) for key in of_request if key in value]
+    limits = {key: item for key, item in value.items() if key not in of_request}
+    limits |= limits.pop("limits", None) or {}
+    return [*found, Override("slo.limits", limits, flag)]
+
+
+def _engine_arguments(path: Path) -> list[Override]:
+    value = _mapping("--extra-engine-args", path, "engine arguments")
     return [
         Override(f"engine.args.{key}", setting, f"--extra-engine-args {path}")
         for key, setting in value.items()

@@ -61,10 +61,18 @@ def _progress(flags: dict[str, Any]) -> "Progress":
 
 def _experiment(flags: dict[str, Any]) -> "Experiment | None":
     """What the flags ask for; None where they ask for no group. Raises UsageError."""
+    from runners.experiments.find_max import FindMax
     from runners.experiments.repeats import read_precision, repeats_of
     from runners.experiments.saturation import Saturation
 
     repeats, until = flags["repeats"], flags["until"]
+    if flags["saturate"] and flags["find_max"]:
+        raise UsageError("--saturate and --find-max: give one of them")
+    if flags["find_max"]:
+        if repeats is not None or until is not None:
+            other = "--until" if repeats is None else "--repeats"
+            raise UsageError(f"--find-max makes one run per load; leave {other} out")
+        return FindMax()
     if flags["saturate"]:
         if repeats is not None or until is not None:
             other = "--until" if repeats is None else "--repeats"
@@ -77,6 +85,8 @@ def _experiment(flags: dict[str, Any]) -> "Experiment | None":
 
 def _rounds_text(experiment: "Experiment") -> str:
     kept = experiment.settings()
+    if experiment.kind == "find-max":
+        return "a group: twice the load until an objective breaks, then between the two"
     if "repeats" not in kept:
         return "a group: twice the load in each round, until output throughput stops to grow"
     if kept["until"]:
@@ -124,8 +134,10 @@ def _flag(name: str, value: Path | None) -> str:
 
 def _settings_text(experiment: "Experiment") -> str:
     kept = experiment.settings()
-    if "repeats" not in kept:
-        return "--saturate"
+    if experiment.kind in ("saturation", "find-max"):
+        return "--saturate" if experiment.kind == "saturation" else "--find-max"
+    if experiment.kind == "comparison":
+        return f"the sides {', '.join(kept['sides'])}"
     until = kept["until"]
     more = f" --until {until['metric']}:{until['percent']:g}" if until else ""
     return f"--repeats {kept['repeats']}{more}"

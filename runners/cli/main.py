@@ -129,6 +129,15 @@ class LazyGroup(click.Group):
     "at most --repeats [10] rounds.",
 )
 @click.option("--saturate", is_flag=True, help="Double the load until throughput stops growing.")
+@click.option(
+    "--find-max", is_flag=True, help="Find the highest load that keeps the objectives (slo)."
+)
+@click.option(
+    "--slo",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Objectives: limits of a request (ttft_ms: 500) or of the run (ttft_ms.p95: 800).",
+)
 @click.option("--resume", metavar="GROUP", help="Finish an interrupted or killed group of runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary only.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -153,7 +162,7 @@ def cli(ctx: click.Context, /, **flags: Any) -> int:
 
         return resume(flags)
     loaded = _load(flags)
-    if flags["saturate"] or flags["repeats"] is not None or flags["until"] is not None:
+    if any(flags[name] for name in ("saturate", "find_max", "repeats", "until")):
         from runners.cli.groups import start
 
         return start(loaded, _target_options(flags), flags)

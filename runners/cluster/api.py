@@ -298,13 +298,15 @@ def _text(body: Any) -> str:
 
 def _from_transport(error: BaseException) -> ApiError:
     """Why no answer came, without the library's wording around it."""
+    from urllib3.exceptions import NewConnectionError
     from urllib3.exceptions import TimeoutError as Timeout
 
     text = str(getattr(error, "reason", None) or error)
     if "CERTIFICATE" in text.upper() or "SSL" in text:
         detail = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or text
         return ApiError(None, "tls", detail)
-    if isinstance(error, Timeout):
+    # A refused connection is a kind of timeout to urllib3.
+    if isinstance(error, Timeout) and not isinstance(error, NewConnectionError):
         return ApiError(None, "timeout", "no answer in time")
     text = re.sub(r"^.*?(?:Failed to establish a new connection|object at \w+>): ", "", text)
     text = re.sub(r"\[Errno -?\d+\] ", "", text)

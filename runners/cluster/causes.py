@@ -54,8 +54,8 @@ CAUSES = {
     ),
     "engine": Cause(
         "The engine ends while it starts",
-        "the engine in pod {pod} ended with exit code {code}: {said}",
-        "correct engine.args (or resources) as its message says; its whole log is {log}",
+        "the engine in pod {pod} ended with exit code {code}: {said} (its whole log: {log})",
+        "correct engine.args or resources as its message says",
     ),
     "startup-probe": Cause(
         "The kubelet killed a model that was still loading",
@@ -89,6 +89,18 @@ CAUSES = {
         "A volume cannot be mounted",
         "pod {pod} waits for a volume: {said}",
         "check the claim in model.uri (pvc://) and that its volume can attach to the node",
+    ),
+    "sandbox": Cause(
+        "The node cannot make the pod's sandbox",
+        "the node cannot start pod {pod}: {said}",
+        "the runtime class (serving.runtime_class) or the network plugin of that node does not "
+        "work: have it fixed, or place the pod elsewhere with serving.node_selector",
+    ),
+    "no-controller": Cause(
+        "KServe's controller does nothing",
+        "KServe made nothing of {kind} {service} in {seconds} s: its controller does not run, or "
+        "does not look after this namespace",
+        "look at the pods of kserve-controller-manager (namespace kserve, as a rule)",
     ),
     "evicted": Cause(
         "The pod was evicted",

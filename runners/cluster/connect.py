@@ -42,7 +42,7 @@ def connect(
         raise TargetError(f"no Kubernetes cluster: there is no kubeconfig ({looked}); {WAYS_ON}")
     try:
         # Known to everyone who may log in; an expired token shows here.
-        request(connection, "get", "/version", patience_s=5.0)
+        request(connection, "get", "/version", patience_s=10.0)
     except ApiError as error:
         raise explained(error, connection, "ask for its version") from error
     return connection

@@ -9,6 +9,7 @@ from typing import Any
 from runners.cluster.api import Object
 from runners.cluster.causes import Failure, failure
 from runners.cluster.seen import Seen, engine_container, is_true, name_of, statuses
+from runners.cluster.symptoms import ending
 from runners.cluster.watch import Watches
 
 _LOOK_S = 0.25
@@ -100,18 +101,10 @@ def _snapshot(seen: Seen) -> dict[str, Any]:
 def _pod(pod: Object) -> dict[str, Any]:
     return {
         "restarts": {status["name"]: status.get("restartCount", 0) for _, status in statuses(pod)},
-        "why": {status["name"]: _ended(status) for _, status in statuses(pod)},
+        "why": {status["name"]: ending(status) for _, status in statuses(pod)},
         "ready": is_true(pod, "Ready"),
         "engine": (engine_container(pod) or {}).get("name"),
     }
-
-
-def _ended(status: Object) -> str:
-    states = (status.get("state") or {}, status.get("lastState") or {})
-    ended = next((state["terminated"] for state in states if state.get("terminated")), None)
-    if ended is None:
-        return ""
-    return f" ({ended.get('reason') or 'ended'}, exit code {ended.get('exitCode')})"
 
 
 def _template(deployment: Object) -> str:
@@ -130,7 +123,7 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tupl
             continue
         for container, count in now["restarts"].items():
             if count > was["restarts"].get(container, 0):
-                why = now["why"].get(container, "")
+                why = f" ({now['why'][container]})" if now["why"].get(container) else ""
                 yield "restarted", f"container {container} of pod {name} was restarted{why}"
         if was["ready"] and not now["ready"]:
             yield "not ready", f"pod {name} stopped being ready during the load"

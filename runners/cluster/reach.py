@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from runners.cluster.api import ApiError, Connection, Object, find, listed, request
 from runners.cluster.apply import apply
+from runners.cluster.connect import explained
 from runners.cluster.forward import forwarded
 from runners.cluster.seen import SERVICE_LABEL, engine_container, name_of
 from runners.errors import TargetError
@@ -86,6 +87,8 @@ def reach(
                         return route
                     tried.append(f"{route.base_url} ({name}): {why}")
             except (ApiError, TargetError) as error:
+                if isinstance(error, ApiError) and error.status == 401:
+                    raise explained(error, connection, "look for a way to the model") from error
                 tried.append(f"{name}: {error}")
     told = "; ".join(tried) or "nothing to try"
     raise TargetError(

@@ -26,6 +26,8 @@ UNSCHEDULABLE_S = 60.0
 VOLUME_S = 120.0
 PULL_S = 90.0
 CONFIG_S = 20.0
+SANDBOX_S = 60.0
+IDLE_S = 60.0
 # A controller that has not yet seen the runtime just applied says so, and then sees it.
 RUNTIME_S = 20.0
 QUOTA_S = 20.0
@@ -38,6 +40,7 @@ _FOR_GOOD = re.compile(
     r"|invalid reference|no such host|does not exist|no match for platform",
     re.IGNORECASE,
 )
+_BEGUN = {"running", "terminated"}
 _PULLS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 _CONFIG = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 _SPEC_REASONS = ("NoSupportingRuntime", "RuntimeNotRecognized", "RuntimeDisabled",
@@ -87,7 +90,7 @@ def symptoms(seen: Seen, heard: Heard) -> Iterator[Symptom]:
         yield from _images(pod, events)
         yield from _configuration(pod)
         yield from _crashed(seen, pod, heard)
-        yield from _volumes(pod, events)
+        yield from _stuck(pod, events)
         yield from _unscheduled(pod, events)
     yield from _refused_pods(seen)
 
@@ -97,6 +100,7 @@ def _of_the_service(seen: Seen) -> Iterator[Symptom]:
     if seen.gone:
         yield Symptom(failure("deleted", kind=goal.kind, service=goal.service), AT_ONCE)
         return
+    yield from _idle(seen)
     model = ((service or {}).get("status") or {}).get("modelStatus") or {}
     info = model.get("lastFailureInfo") or {}
     if model.get("transitionStatus") == "InvalidSpec" or info.get("reason") in _SPEC_REASONS:
@@ -114,6 +118,14 @@ def _of_the_service(seen: Seen) -> Iterator[Symptom]:
         if predictor.get("status") == "False" and predictor.get("reason") in given_up:
             said = predictor.get("message") or predictor["reason"]
             yield Symptom(failure("revision", said=said), AT_ONCE)
+
+
+def _idle(seen: Seen) -> Iterator[Symptom]:
+    """A controller that runs writes a status within a second."""
+    if seen.service is not None and not seen.service.get("status") and not seen.deployments:
+        goal = seen.goal
+        told = failure("no-controller", kind=goal.kind, service=goal.service, seconds=f"{IDLE_S:g}")
+        yield Symptom(told, IDLE_S)
 
 
 def _evicted(pod: Object) -> Iterator[Symptom]:
@@ -241,13 +253,28 @@ def _crashed(seen: Seen, pod: Object, heard: Heard) -> Iterator[Symptom]:
         yield Symptom(told, grace)
 
 
-def _volumes(pod: Object, events: list[Object]) -> Iterator[Symptom]:
-    if any(status.get("state", {}).get("running") for _, status in statuses(pod)):
+# Event of a pod whose containers cannot even begin → the cause, and how long it may heal.
+_BEFORE_CONTAINERS = {
+    "FailedMount": ("volume", VOLUME_S),
+    "FailedAttachVolume": ("volume", VOLUME_S),
+    "FailedCreatePodSandBox": ("sandbox", SANDBOX_S),
+}
+
+
+def _stuck(pod: Object, events: list[Object]) -> Iterator[Symptom]:
+    begun = [(status.get("state") or {}).keys() & _BEGUN for _, status in statuses(pod)]
+    if any(begun):
         return
-    said = [e for e in events if e.get("reason") in ("FailedMount", "FailedAttachVolume")]
-    if said:
-        told = failure("volume", name_of(pod), pod=name_of(pod), said=said[-1].get("message"))
-        yield Symptom(told, VOLUME_S)
+    name = name_of(pod)
+    # Of several events the last one tells; each cause lasts from its first on.
+    last = {
+        _BEFORE_CONTAINERS[event["reason"]]: event
+        for event in events
+        if event.get("reason") in _BEFORE_CONTAINERS
+    }
+    for (cause, grace), event in last.items():
+        told = failure(cause, name, pod=name, said=event.get("message"))
+        yield Symptom(told, grace)
 
 
 def _unscheduled(pod: Object, events: list[Object]) -> Iterator[Symptom]:
@@ -320,8 +347,36 @@ def _refused_pods(seen: Seen) -> Iterator[Symptom]:
         yield Symptom(failure(code, said=told), QUOTA_S)
 
 
+# Events that are no warnings and prove something all the same.
+_TELLING = ("Killing", "BackOff", "NotTriggerScaleUp", "TriggeredScaleUp", "Preempted")
+
+
 def evidence(seen: Seen, about: Failure) -> tuple[str, ...]:
-    """The warnings that prove it, the newest last; all of them where none is about the pod."""
-    warnings = [event for event in seen.events() if event.get("type") == "Warning"]
-    own = [e for e in warnings if about.subject and involved(e).get("name") == about.subject]
-    return tuple(event_line(event) for event in (own or warnings)[-5:])
+    """What proves it: how the pod's containers ended, then its events, the newest last.
+
+    Events of everything that is ours, where none is about the pod.
+    """
+    told = [
+        event
+        for event in seen.events()
+        if event.get("type") == "Warning" or event.get("reason") in _TELLING
+    ]
+    own = [e for e in told if about.subject and involved(e).get("name") == about.subject]
+    ended = [
+        f"Pod/{name_of(pod)} {status['name']}: {text}"
+        for pod in seen.pods
+        if name_of(pod) == about.subject
+        for _, status in statuses(pod)
+        if (text := ending(status))
+    ]
+    return (*ended, *(event_line(event) for event in (own or told)[-6:]))
+
+
+def ending(status: Object) -> str:
+    """How a container last ended badly; empty where it did not."""
+    states = (status.get("state") or {}, status.get("lastState") or {})
+    ended = next((state["terminated"] for state in states if state.get("terminated")), None)
+    if not ended or ended.get("exitCode") == 0:
+        return ""
+    reason, restarts = ended.get("reason") or "ended", status.get("restartCount", 0)
+    return f"{reason}, exit code {ended.get('exitCode')}, {restarts} restarts"

@@ -19,6 +19,7 @@ from runners.cluster.api import ApiError, Connection, Object, lines, path_of, re
 _WATCH_S = 60
 _SILENCE_S = 75.0
 _LONGEST_PAUSE_S = 5.0
+_SLICE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,15 @@ class Watches:
                 now = self.connection.clock.now()
                 self._put(Change(wanted.kind, "TROUBLE", now, error=error))
                 troubled = True
-                self._stop.wait(error.retry_after_s or pause_s)
+                self._pause(error.retry_after_s or pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _pause(self, seconds: float) -> None:
+        """Let time pass on the connection's clock, but no longer than the context is open."""
+        clock = self.connection.clock
+        until = clock.now() + seconds
+        while clock.now() < until and not self._stop.wait(_SLICE_S):
+            pass
 
     def _list(self, wanted: Wanted) -> str:
         """Tell all there is; returns the version to watch from. Raises ApiError."""

@@ -162,7 +162,7 @@ _MEMORY = re.compile(
     r"|less than (?:desired|requested) .*memory|kv cache allocation is less than requested",
     re.IGNORECASE,
 )
-_LENGTH = 300
+_LENGTH = 500
 
 
 def failure_reason(log: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from runners.errors import UsageError
 from runners.experiments.comparison import comparison_of
+from runners.experiments.find_max import FindMax
 from runners.experiments.repeats import Precision, Repeats
 from runners.experiments.rounds import Experiment, Finished, Round
 from runners.experiments.saturation import Saturation
@@ -215,6 +216,8 @@ def _options(kept: dict[str, str | None]) -> TargetOptions:
 def _experiment(kind: str, settings: dict[str, Any]) -> Experiment:
     if kind == "saturation":
         return Saturation()
+    if kind == "find-max":
+        return FindMax(settings["precision"])
     if kind == "comparison":
         return comparison_of(settings)
     until = settings["until"]

@@ -45,14 +45,14 @@ class Saturation:
         return _concluded(finished)
 
 
-def load_key(profile: Profile) -> str:
-    """The profile key that is doubled. Raises UsageError for a load that has none."""
+def load_key(profile: Profile, flag: str = "--saturate") -> str:
+    """The profile key that is raised. Raises UsageError for a load that has none."""
     pattern = profile.load.resolved_pattern()
     if pattern == "closed":
         return "load.concurrency"
     if profile.load.rate is None:
         raise UsageError(
-            f"--saturate doubles load.rate or load.concurrency, and pattern {pattern} has "
+            f"{flag} raises load.rate or load.concurrency, and pattern {pattern} has "
             "neither; give --rate or --concurrency"
         )
     return "load.rate"

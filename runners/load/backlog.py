@@ -9,7 +9,8 @@ from runners.load.limits import Limits
 from runners.load.stalls import Turns
 from runners.load.stream import ReadLag
 
-_MOST_READS = 100_000  # kept, some 30 MB; beyond, one answer is understood for each that ends
+_MOST_BYTES = 32 << 20  # beyond, one answer is understood for each that ends
+_BYTES_PER_READ = 120  # that keeping one takes besides its text
 _SHARE_COUNTS_FROM = 20  # finished requests; a share of fewer says little
 
 
@@ -34,23 +35,23 @@ class Backlog:
     def __init__(self, limits: Limits, tally: Tally, finished: Callable[[Exchange], bool]) -> None:
         self._limits, self._tally, self._finished = limits, tally, finished
         self._waiting: deque[Exchange] = deque()
-        self._reads = 0
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     @property
     def is_full(self) -> bool:
-        return self._reads > _MOST_READS
+        return self._bytes > _MOST_BYTES
 
     def add(self, exchange: Exchange) -> None:
         self._waiting.append(exchange)
-        self._reads += len(exchange.body)
+        self._bytes += _size(exchange)
 
     def understand_one(self) -> None:
         """The oldest; too many failures become `tally.stopped`."""
         exchange, tally = self._waiting.popleft(), self._tally
-        self._reads -= len(exchange.body)
+        self._bytes -= _size(exchange)
         if self._finished(exchange):
             tally.ok += 1
             return
@@ -69,3 +70,8 @@ class Backlog:
         if share is not None and finished >= _SHARE_COUNTS_FROM and failed > share * finished:
             return f"{failed} of {finished} requests failed, above load.stop_after_failures.share"
         return None
+
+
+def _size(exchange: Exchange) -> int:
+    """Bytes that it takes to keep an answer, about."""
+    return sum(map(len, exchange.body)) + _BYTES_PER_READ * len(exchange.body)

@@ -107,11 +107,9 @@ def usage_check(run: Recorded) -> UsageCheck | None:
         return None
     counted = requests.ok & (requests.output_tokens > 0)
     usage = float(requests.output_tokens[counted].sum())
-    if not usage or not len(chunks.request_id):
+    if not usage or not chunks.count:
         return None
-    wanted = np.zeros(int(max(requests.request_id.max(), chunks.request_id.max())) + 1, np.bool_)
-    wanted[requests.request_id[counted]] = True
-    carried = float(np.nansum(chunks.tokens[wanted[chunks.request_id]], dtype=np.float64))
+    carried = float(chunks.tokens[requests.request_id[counted]].sum())
     return UsageCheck(round(carried), round(usage), carried / usage - 1)
 
 
@@ -133,6 +131,7 @@ def client_section(
         "read_lag_p99_ms": load.get("read_lag_p99_ms"),
         "loop_stall_p99_ms": load.get("loop_stall_p99_ms"),
         "loop_stalls": load.get("loop_stalls"),
+        "gc_pauses": load.get("gc_pauses"),
         "worker_cpu_share": load.get("worker_cpu_share"),
         "reconnects": load.get("reconnects"),
         "capped": int((requests.capped & ~requests.warmup).sum()),

@@ -16,11 +16,17 @@ from runners.measure.steady import (
     swing,
     truncation,
 )
-from runners.measure.window import Window, fixed_window, snapped, warmup_s, whole_window
+from runners.measure.window import (
+    STEADY_PATTERNS,
+    Window,
+    fixed_window,
+    snapped,
+    warmup_s,
+    whole_window,
+)
 
 SHORTEST_S, FEWEST_REQUESTS = 10.0, 50
 LEAST_SHARE = 0.25
-STEADY_PATTERNS = ("closed", "constant", "poisson", "gamma")
 # A closed loop beats with the length of a request; a swing has to be slower than that.
 LATENCIES_PER_SWING_BATCH = 2.0
 

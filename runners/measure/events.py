@@ -1,74 +1,95 @@
 """What happened during a run and when: answers and tokens, as events."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
+from runners.measure.chunks import Chunks
 from runners.measure.records import Bools, Floats, Ints, Recorded
+
+Times = Floats | Ints
+Amounts = Floats | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Events:
-    """Things that happened: when (ns) and how much each counts. parts: events per thing."""
+    """Things that happened, in blocks of (when in ns, how much each counts).
 
-    times: Floats | Ints
-    amounts: Floats | npt.NDArray[np.float32]
+    parts: events per thing.
+    """
+
+    blocks: Callable[[], Iterable[tuple[Times, Amounts]]]
     parts: int = 1
+
+    def sums(self, start: float, end: float, count: int) -> tuple[Floats, int]:
+        """Amounts over `count` stretches (a, b] of equal length, and how many things that is."""
+        edges = np.linspace(start, end, count + 1)
+        sums, happened = np.zeros(count), 0
+        for times, amounts in self.blocks():
+            place = np.searchsorted(edges, times, side="left") - 1
+            inside = (place >= 0) & (place < count)
+            sums += np.bincount(place[inside], weights=amounts[inside], minlength=count)
+            happened += int(np.count_nonzero(inside))
+        return sums, happened // self.parts
 
 
 _PARTS = 8
 
 
-def served(run: Recorded, which: Bools) -> Events:
+def served(run: Recorded, which: Bools, amounts: Floats | None = None) -> Events:
     """Requests, each spread evenly over its time from sent to end, in eighths.
 
     Closed loops answer in waves. Counting ends would make a window's figure depend on
-    whether its edges lie before or after a wave, by as much as a wave.
+    whether its edges lie before or after a wave, by as much as a wave. amounts: what each
+    counts, 1 without.
     """
     sent, end = run.requests.sent[which], run.requests.end[which]
     shares = (np.arange(_PARTS) + 0.5) / _PARTS
-    times = sent[:, None] + (end - sent)[:, None] * shares
-    return Events(times.ravel(), np.full(times.size, 1.0 / _PARTS), _PARTS)
+    times = (sent[:, None] + (end - sent)[:, None] * shares).ravel()
+    each = np.ones(len(sent)) if amounts is None else amounts[which]
+    parts = np.repeat(each / _PARTS, _PARTS)
+    return Events(lambda: [(times, parts)], _PARTS)
 
 
 def output_tokens(run: Recorded) -> Events | str:
-    requests = run.requests
+    requests, chunks = run.requests, run.chunks
     if not run.profile.workload.stream:
-        return _known(requests.last[requests.ok], requests.output_tokens[requests.ok], "answers")
-    if run.chunks is None:
+        times, amounts = requests.last[requests.ok], requests.output_tokens[requests.ok]
+        return _unknown(amounts, "answers") or Events(lambda: [(times, amounts)])
+    if chunks is None:
         return "chunks.parquet was not kept, so it is not known when tokens arrived"
-    chunks = run.chunks
-    tokens = chunks.tokens
-    unknown = np.isnan(tokens)
-    if unknown.any():
-        ok = np.zeros(int(max(chunks.request_id.max(), requests.request_id.max())) + 1, np.bool_)
-        ok[requests.request_id[requests.ok]] = True
-        # A broken stream never told its count: what it is not known to have brought is left out.
-        kept = ~unknown | ok[chunks.request_id]
-        return _known(chunks.arrival[kept], tokens[kept], "chunks")
-    return Events(chunks.arrival, tokens)
+    ok = requests.request_id[requests.ok]
+    if unknown := int(chunks.unknown[ok].sum()):
+        return f"{unknown} of {int(chunks.chunks[ok].sum())} chunks have no token count"
+    return Events(lambda: _of_chunks(chunks))
 
 
-def _known(
-    times: Floats | Ints, amounts: Floats | npt.NDArray[np.float32], what: str
-) -> Events | str:
+def _of_chunks(chunks: Chunks) -> Iterator[tuple[Times, Amounts]]:
+    """A broken stream never told its count: what it is not known to have brought is left out."""
+    for block in chunks.blocks():
+        known = ~np.isnan(block.tokens)
+        if known.all():
+            yield block.arrival, block.tokens
+        else:
+            yield block.arrival[known], block.tokens[known]
+
+
+def _unknown(amounts: Floats, what: str) -> str:
     unknown = int(np.isnan(amounts).sum())
-    if unknown:
-        return f"{unknown} of {len(amounts)} {what} have no token count"
-    return Events(times, amounts)
+    return f"{unknown} of {len(amounts)} {what} have no token count" if unknown else ""
 
 
 def total_tokens(run: Recorded) -> Events | str:
+    """Output tokens by their arrival, prompt tokens as `served` spreads requests."""
     output = output_tokens(run)
     if isinstance(output, str):
         return output
     requests = run.requests
     arrived = ~np.isnan(requests.arrived) & (requests.ok | ~np.isnan(requests.prompt_tokens))
-    prompts = _known(requests.arrived[arrived], requests.prompt_tokens[arrived], "prompts")
-    if isinstance(prompts, str):
-        return prompts
-    return Events(
-        np.concatenate([output.times, prompts.times]),
-        np.concatenate([output.amounts, prompts.amounts]),
-    )
+    if why := _unknown(requests.prompt_tokens[arrived], "prompts"):
+        return why
+    prompts = served(run, arrived, requests.prompt_tokens)
+    return Events(lambda: chain(output.blocks(), prompts.blocks()))

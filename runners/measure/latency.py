@@ -1,12 +1,14 @@
 """Latencies: one declaration per metric, and how samples become a summary."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from runners.measure.records import Bools, Chunks, Floats, Requests
+from runners.measure.chunks import Chunks
+from runners.measure.records import Bools, Floats, Requests
 from runners.measure.statistics import (
     BATCHES,
     MIN_SAMPLES,
@@ -143,7 +145,7 @@ def _percentile(
     bounds = quantile_bounds(values, ordered, quantile)
     if bounds.high is None:
         return Estimate(value, bounds.low), (
-            f"{count} samples that depend on each other count as {bounds.effective:.0f}, "
+            f"{count} samples that depend on each other count as {math.floor(bounds.effective)}, "
             f"{needed} needed to bound it from above"
         )
     if np.isinf(bounds.high):
@@ -190,9 +192,9 @@ def inter_chunk_metric(
     """Gaps between successive content arrivals of the requests `chosen`, pooled."""
     if chunks is None:
         return Summary(missing={"": "chunks.parquet was not kept"})
-    wanted = np.zeros(_size(chunks, requests), np.bool_)
+    wanted = np.zeros(len(chunks.chunks), np.bool_)
     wanted[requests.request_id[chosen]] = True
-    gaps = _gaps_by_time(chunks, wanted)
+    gaps = chunks.gaps(wanted)
     if chosen.any() and not len(gaps):
         nothing = "no answer came in two chunks or more"
     summary = summarise(gaps, nothing)
@@ -203,33 +205,10 @@ def inter_chunk_metric(
     return summary
 
 
-def _gaps_by_time(chunks: Chunks, wanted: Bools) -> Floats:
-    """Gaps in ms within each wanted request, in order of the later arrival."""
-    kept = wanted[chunks.request_id]
-    owner, arrival = chunks.request_id[kept], chunks.arrival[kept]
-    if (np.diff(arrival) < 0).any():
-        by_time = np.argsort(arrival, kind="stable")
-        owner, arrival = owner[by_time], arrival[by_time]
-    # Owner above, place below in one integer: sorting that is a stable sort, and a fast one.
-    key = owner.astype(np.int64) << 32
-    key += np.arange(len(owner), dtype=np.uint32)
-    key.sort()
-    same = (key[1:] >> 32) == (key[:-1] >> 32)
-    key &= 0xFFFFFFFF
-    gaps = np.full(len(arrival), np.nan)
-    gaps[key[1:][same]] = np.diff(arrival[key])[same] / 1e6
-    return np.asarray(gaps[~np.isnan(gaps)])
-
-
 def tokens_per_chunk(requests: Requests, chosen: Bools) -> float | None:
     """Mean output tokens per content chunk; more than 1 is normal under speculation."""
     tokens, chunks = requests.output_tokens[chosen].sum(), requests.chunks[chosen].sum()
     return float(tokens / chunks) if chunks > 0 and np.isfinite(tokens) else None
-
-
-def _size(chunks: Chunks, requests: Requests) -> int:
-    highest = max(int(chunks.request_id.max(initial=-1)), int(requests.request_id.max(initial=-1)))
-    return highest + 1
 
 
 def window_requests(requests: Requests, window: Window | None) -> tuple[Bools, Bools]:

@@ -9,8 +9,8 @@ import numpy as np
 from runners.measure.events import Events, output_tokens, served, total_tokens
 from runners.measure.latency import LATENCIES, Summary, batch_means
 from runners.measure.records import Bools, Recorded
-from runners.measure.statistics import BATCHES, MIN_SAMPLES, Estimate, batch_sums, ratio, share
-from runners.measure.window import Window
+from runners.measure.statistics import BATCHES, MIN_SAMPLES, Estimate, ratio, share
+from runners.measure.window import STEADY_PATTERNS, Window
 
 NO_SLO = (
     "the profile names no limit; add for example `slo: {ttft_ms: 500, tpot_ms: 50}` to the profile"
@@ -46,7 +46,7 @@ RATES = (
     Rate(
         "total_throughput_tok_s",
         "tok/s",
-        "the same, and the prompt tokens of requests whose first content arrived in it",
+        "the same, and prompt tokens by their request's time in the window",
         total_tokens,
     ),
     Rate("goodput_req_s", "req/s", "the same of those within every SLO", _good),
@@ -86,10 +86,11 @@ def rate_metric(rate: Rate, run: Recorded, window: Window) -> Summary:
     events = rate.of(run)
     if isinstance(events, str):
         return Summary(missing={"": events})
-    inside = window.holds(events.times)
-    sums = batch_sums(events.times[inside], events.amounts[inside], window.start_ns, window.end_ns)
+    sums, count = events.sums(window.start_ns, window.end_ns, BATCHES)
     estimate, batches = ratio(sums, np.full(BATCHES, window.length_s / BATCHES))
-    count = int(inside.sum()) // events.parts
+    if run.pattern not in STEADY_PATTERNS:
+        reason = f"load pattern {run.pattern} changes by plan: there is no one rate to be sure of"
+        return Summary(as_json(Estimate(estimate.value)), {"interval": reason})
     if count < MIN_SAMPLES:
         reason = f"{count} events, {MIN_SAMPLES} needed for an interval"
         return Summary(as_json(Estimate(estimate.value)), {"interval": reason})

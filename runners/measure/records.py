@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from runners.errors import UsageError
+from runners.measure.chunks import Chunks, read_chunks
 from runners.profiles.model import Profile
 from runners.rundir import RunDirectory
 from runners.telemetry.counters import ServerMetrics, read_server
@@ -21,7 +22,6 @@ Ints = npt.NDArray[np.int64]
 INTERRUPTED = "interrupted"
 OK = "ok"
 NOT_SENT = "not_sent"
-_CHUNKS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,6 @@ class Requests:
 
 
 @dataclass(frozen=True)
-class Chunks:
-    """Content chunks of all requests, in file order; tokens NaN where unknown."""
-
-    request_id: npt.NDArray[np.int32]
-    arrival: Ints
-    tokens: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
 class Plan:
     """What the schedule asked for (open loop): measured requests only, by intended time."""
 
@@ -138,7 +129,8 @@ def read_run(run: RunDirectory) -> Recorded:
         profile = _read_profile(run)
         everything = profile.load.window == "none"
         requests = _read_requests(run, everything)
-        chunks = _read_chunks(run)
+        highest = int(requests.request_id.max(initial=-1))
+        chunks = read_chunks(run / "chunks.parquet", highest + 1)
         plan = _read_plan(run, everything)
         server = read_server(run / "server.parquet")
         environment = run.read_json("environment.json") or {}
@@ -200,27 +192,6 @@ def _read_requests(run: RunDirectory, everything: bool) -> Requests:
         token_source=source[order],
         token_sources=sources,
     )
-
-
-def _read_chunks(run: RunDirectory) -> Chunks | None:
-    import pyarrow.parquet as pq
-
-    path = run / "chunks.parquet"
-    if not path.exists():
-        return None
-    file = pq.ParquetFile(path)
-    count = file.metadata.num_rows
-    owner, arrival = np.empty(count, np.int32), np.empty(count, np.int64)
-    tokens = np.empty(count, np.float32)
-    start = 0
-    # Part by part: a long run has more chunks than fit into memory twice.
-    columns = ["request_id", "arrival_ns", "tokens"]
-    for part in file.iter_batches(batch_size=_CHUNKS_AT_ONCE, columns=columns):
-        rows = slice(start, start := start + len(part))
-        owner[rows] = part["request_id"].to_numpy()
-        arrival[rows] = part["arrival_ns"].to_numpy()
-        tokens[rows] = part["tokens"].to_numpy(zero_copy_only=False)
-    return Chunks(owner, arrival, tokens)
 
 
 def _read_plan(run: RunDirectory, everything: bool) -> Plan | None:

@@ -1,13 +1,11 @@
 """The series by which a run is judged steady: throughput, latencies, requests in flight."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from runners.measure.events import output_tokens
-from runners.measure.records import Floats, Ints, Recorded, Requests
+from runners.measure.records import Floats, Recorded, Requests
 
 MOST_INTERVALS, FEWEST_INTERVALS = 400, 50
 # Fewer, and an interval shows single requests instead of the load.
@@ -57,7 +55,7 @@ def load_series(run: Recorded, start: float, end: float) -> tuple[list[Series], 
     if isinstance(tokens, str):
         missing["output_throughput_tok_s"] = tokens
     else:
-        sums = _per_interval(tokens.times, tokens.amounts, edges)
+        sums, _ = tokens.sums(start, end, count)
         rate = sums / interval_s
         name = "output_throughput_tok_s"
         series.append(Series(name, rate, edges[:-1], edges[1:], interval_s, False))
@@ -74,15 +72,6 @@ def load_series(run: Recorded, start: float, end: float) -> tuple[list[Series], 
         else:
             missing[name] = "no request has it"
     return series, missing
-
-
-def _per_interval(times: Floats | Ints, amounts: npt.NDArray[Any], edges: Floats) -> Floats:
-    """Amounts summed over the stretches (a, b] between edges of equal distance."""
-    count, start, end = len(edges) - 1, edges[0], edges[-1]
-    place = np.ceil((times - start) * (count / (end - start)))
-    inside = (place >= 1) & (place <= count)
-    at = place[inside].astype(np.intp) - 1
-    return np.bincount(at, weights=amounts[inside], minlength=count).astype(np.float64)
 
 
 def in_flight(requests: Requests, edges: Floats) -> Floats:

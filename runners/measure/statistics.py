@@ -129,15 +129,6 @@ def batched(values: npt.NDArray[Any], batches: int = BATCHES) -> tuple[Floats, F
     return np.add.reduceat(values, firsts, dtype=np.float64), counts
 
 
-def batch_sums(
-    times: npt.NDArray[Any], amounts: npt.NDArray[Any], start: float, end: float
-) -> Floats:
-    """Amounts summed over BATCHES stretches (a, b] of equal length; shape (BATCHES,)."""
-    edges = np.linspace(start, end, BATCHES + 1)
-    batch = np.clip(np.searchsorted(edges, times, side="left") - 1, 0, BATCHES - 1)
-    return np.bincount(batch, weights=amounts, minlength=BATCHES).astype(np.float64)
-
-
 def spread(sums: Floats, sizes: Floats) -> Spread:
     """Sum over sum of at least two batches in order of time, and how uncertain it is.
 

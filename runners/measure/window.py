@@ -7,6 +7,7 @@ import numpy as np
 
 from runners.measure.records import Bools, Floats, Ints, Requests
 
+STEADY_PATTERNS = ("closed", "constant", "poisson", "gamma")
 MIN_SHARE_TO_LAST_SEND = 0.5
 MIN_SHARE_AFTER_SNAPPING = 0.8
 

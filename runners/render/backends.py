@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from runners.checks.tables import vllm_release
 from runners.engines.arguments import Arguments, backend_of, engine_arguments
 from runners.errors import UsageError
 from runners.profiles.features import version_of
@@ -124,6 +125,8 @@ def served_name(profile: Profile) -> str:
 
 def arguments(profile: Profile, args: Mapping[str, Any]) -> Arguments:
     """engine.args in the engine's words. Raises UsageError when some cannot be said."""
+    if backend_of(profile) == "vllm-huggingface":
+        _refuse_unknown(profile, args)
     said = engine_arguments(profile, args)
     if said.refused:
         first, others = said.refused[0], len(said.refused) - 1
@@ -132,6 +135,18 @@ def arguments(profile: Profile, args: Mapping[str, Any]) -> Arguments:
         key = first.key if written else _FROM_KEYS.get(first.key, first.key)
         raise UsageError(f"{key}: {first.why}; {first.fix}{more if others else ''}")
     return said
+
+
+def _refuse_unknown(profile: Profile, args: Mapping[str, Any]) -> None:
+    """huggingfaceserver drops flags that its vLLM does not know, without a word."""
+    version = served_version(profile)
+    release = vllm_release(version)
+    for name, value in args.items():
+        if value is not None and release.exact and name not in release.flags:
+            raise UsageError(
+                f"engine.args.{name}: KServe {profile.serving.kserve_version} serves with vLLM "
+                f"{version}, which does not know it and would be started without; remove it"
+            )
 
 
 def owned_arguments(profile: Profile, model_path: str) -> list[str]:

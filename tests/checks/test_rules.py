@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from runners.checks.case import ClusterFacts
 from runners.checks.check import all_rules, check
 from runners.checks.finding import Finding
 from runners.profiles.load import load_profile
@@ -52,24 +53,29 @@ def variants(case: dict[str, Any], side: str) -> list[dict[str, Any]]:
     return [merged(BASE, each) for each in (given if isinstance(given, list) else [given])]
 
 
-def findings_of(profile: dict[str, Any], tmp_path: Path) -> tuple[Finding, ...]:
-    """What loading and the rules say about a profile written to a file."""
+def findings_of(
+    profile: dict[str, Any], tmp_path: Path, cluster: dict[str, Any] | None = None
+) -> tuple[Finding, ...]:
+    """What loading and the rules say about a profile written to a file, in such a cluster."""
     file = tmp_path / "case.yaml"
     file.write_text(yaml.safe_dump(profile, sort_keys=False), encoding="utf-8")
     loaded = load_profile(file)
-    return (*loaded.findings, *check(loaded))
+    return (*loaded.findings, *check(loaded, ClusterFacts(**cluster) if cluster else None))
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in cases()])
 def test_a_rule_fires_where_it_must_and_only_there(case: dict[str, Any], tmp_path: Path) -> None:
+    for name, text in case.get("files", {}).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     for profile in variants(case, "fires"):
-        found = findings_of(profile, tmp_path)
+        found = findings_of(profile, tmp_path, case.get("cluster"))
         ours = [finding for finding in found if finding.rule == case["rule"]]
         assert ours, [finding.line() for finding in found]
         assert all(finding.fix for finding in ours)
         assert not [f for f in found if "could not be applied" in f.why]
     for profile in variants(case, "spares"):
-        found = findings_of(profile, tmp_path)
+        found = findings_of(profile, tmp_path, case.get("cluster"))
         assert not [finding.line() for finding in found if finding.rule == case["rule"]]
         errors = [finding.line() for finding in found if finding.severity == "error"]
         assert case.get("spares_other_errors") or not errors

@@ -21,6 +21,15 @@ from tests.kube.timeline import Scenario
 
 pytest_plugins = ["tests.kube.fixtures"]
 
+CREATED = (
+    "inferenceservices.serving.kserve.io",
+    "servingruntimes.serving.kserve.io",
+    "deployments.apps",
+    "replicasets.apps",
+    "pods",
+    "services",
+    "configmaps",
+)
 MakeCluster = Callable[..., "Playground"]
 
 
@@ -35,6 +44,10 @@ class Playground:
         clock = Clock(now=self.clock.now, unix=self.clock.now, sleep=self.clock.sleep)
         self.connections.append(replace(connect(None, namespace), clock=clock))
         return self.connections[-1]
+
+    def left(self) -> list[str]:
+        """What a run could have created and is there, in the namespace bench."""
+        return [f"{kind}/{name}" for kind in CREATED for name in self.names(kind)]
 
     def close(self) -> None:
         for each in self.connections:

@@ -88,4 +88,4 @@ def test_a_reason_is_one_line_without_a_traceback(path: Path) -> None:
     reason = failure_reason(path.read_text(encoding="utf-8"))
     assert "\n" not in reason
     assert "Traceback" not in reason
-    assert 0 < len(reason) <= 300
+    assert 0 < len(reason) <= 500

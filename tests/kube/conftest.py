@@ -1,11 +1,34 @@
-"""A local server behind a pod, for tests of the ways that lead to one."""
+"""A server and a client for each test, and a local server to stand behind a pod."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes import client
+
+from tests.kube.api_server import ApiServer
+from tests.kube.connection import connect
+
+Start = Callable[..., ApiServer]
+
+
+@pytest.fixture
+def server(api_server: Start) -> ApiServer:
+    return api_server()
+
+
+@pytest.fixture
+def api(server: ApiServer, tmp_path: Path) -> Iterator[client.ApiClient]:
+    with connect(server, tmp_path) as connected:
+        yield connected
+
+
+@pytest.fixture
+def custom(api: client.ApiClient) -> Any:
+    return client.CustomObjectsApi(api)
 
 
 class Echo(BaseHTTPRequestHandler):

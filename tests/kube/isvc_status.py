@@ -17,9 +17,7 @@ def found_condition(item: Object | None, kind: str) -> Object:
 class Conditions:
     """Knative's living condition set: Ready follows the conditions that it depends on."""
 
-    def __init__(
-        self, before: Object, now: str, dependents: tuple[str, ...] = STANDARD
-    ) -> None:
+    def __init__(self, before: Object, now: str, dependents: tuple[str, ...] = STANDARD) -> None:
         self._dependents = dependents
         listed = before.get("status", {}).get("conditions", [])
         self._before = {each["type"]: each for each in listed}

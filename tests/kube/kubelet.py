@@ -7,6 +7,7 @@ plane. Wordings are those of Kubernetes 1.36.
 import copy
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tests.kube.errors import Object
@@ -209,7 +210,17 @@ def started(plane: Plane, pod: Object, step: Step) -> Object:
     tell(plane, pod, name, "Created", f"Created container: {name}", False)
     tell(plane, pod, name, "Started", f"Started container {name}", False)
     plane.log(pod, name, ())
+    if not is_init(pod, name):
+        start_sidecars(plane, pod, name)
     return summarised(plane, pod)
+
+
+def start_sidecars(plane: Plane, pod: Object, name: str) -> None:
+    """Containers that no timeline speaks of start with the one that serves."""
+    for other in pod["status"]["containerStatuses"]:
+        if other["name"] != name and "waiting" in other["state"]:
+            other["state"] = {"running": {"startedAt": plane.timestamp()}}
+            other["started"] = True
 
 
 def probed(pod: Object, name: str, probe: str) -> bool:
@@ -277,8 +288,9 @@ def probe_killed(plane: Plane, pod: Object, step: Step) -> Object:
 
 
 def ready(plane: Plane, pod: Object, step: Step) -> Object:
-    found = of_container(pod, step.container)
-    found["ready"] = found["started"] = True
+    for found in pod["status"]["containerStatuses"]:
+        if found["name"] == step.container or "running" in found["state"]:
+            found["ready"] = found["started"] = True
     return summarised(plane, pod)
 
 
@@ -342,6 +354,14 @@ WORDS: dict[str, Play] = {
 }
 
 
+def stopping(plane: Plane, pod: Object) -> None:
+    """The kubelet begins to end a pod that was deleted."""
+    for each in pod["status"].get("containerStatuses", ()):
+        if "running" in each["state"]:
+            said = f"Stopping container {each['name']}"
+            tell(plane, pod, each["name"], "Killing", said, False)
+
+
 def play(plane: Plane, pod: Object, step: Step) -> Any:
     """Carry out one step on the pod as it stands now; nothing for a pod that has gone."""
     metadata = pod["metadata"]
@@ -349,6 +369,8 @@ def play(plane: Plane, pod: Object, step: Step) -> Any:
     if held is None or "deletionTimestamp" in held["metadata"]:
         return None
     known = {each["name"] for each in all_containers(held)}
+    if step.container == SERVING and SERVING not in known:
+        step = replace(step, container=held["spec"]["containers"][0]["name"])
     if step.do == "deleted":
         plane.delete("pods", held)
         return None

@@ -24,7 +24,9 @@ def labels_of(service: Object) -> dict[str, str]:
 def pod_spec(service: Object, workload: Object) -> Object:
     """The preset's container `main`, over which the template of the service is laid."""
     spec: Object = copy.deepcopy(workload.get("template") or {})
-    given = next((each for each in spec.get("containers", ()) if each["name"] == "main"), {})
+    given: Object = next(
+        (each for each in spec.get("containers", ()) if each["name"] == "main"), {}
+    )
     preset = {
         "name": "main",
         "image": IMAGE,

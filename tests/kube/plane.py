@@ -9,6 +9,8 @@ from typing import Protocol
 
 from tests.kube.api_server import ApiServer
 from tests.kube.errors import Object
+from tests.kube.logs import wait_for
+from tests.kube.portforward import Address
 from tests.kube.storage import Change, key_of, timestamp
 
 
@@ -17,6 +19,7 @@ class Plane(Protocol):
 
     def now(self) -> float: ...
     def timestamp(self) -> str: ...
+    def serves(self, kind: str) -> bool: ...
     def find(self, kind: str, namespace: str, name: str) -> Object | None: ...
     def all(self, kind: str, namespace: str = "") -> list[Object]: ...
     def create(self, manifest: Object) -> Object: ...
@@ -24,6 +27,9 @@ class Plane(Protocol):
     def delete(self, kind: str, item: Object, grace_s: int | None = None) -> None: ...
     def log(self, pod: Object, container: str, lines: tuple[str, ...]) -> None: ...
     def log_ends(self, pod: Object, container: str, restarts: bool) -> None: ...
+    def forget_log(self, pod: Object) -> None: ...
+    def forward(self, pod: Object, address: Address) -> None: ...
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool: ...
     def listen(self, saw: Callable[[str, str, Object], None]) -> None: ...
 
 
@@ -33,12 +39,16 @@ class Double:
     def __init__(self, server: ApiServer) -> None:
         self.server = server
         self.store = server.store
+        server.collector.graceful = True  # from now on a kubelet ends pods
 
     def now(self) -> float:
         return self.store.now()
 
     def timestamp(self) -> str:
         return timestamp(self.store.now())
+
+    def serves(self, kind: str) -> bool:
+        return any(each.full_name == kind for each in self.server.served)
 
     def find(self, kind: str, namespace: str, name: str) -> Object | None:
         return self.store.find(self.server.resource(kind), namespace, name)
@@ -86,6 +96,17 @@ class Double:
         self.server.logs.end(namespace, name, container)
         if restarts:
             self.server.logs.restart(namespace, name, container)
+
+    def forget_log(self, pod: Object) -> None:
+        self.server.logs.forget(*key_of(pod))
+
+    def forward(self, pod: Object, address: Address) -> None:
+        """Every port-forward to that pod ends at the address."""
+        namespace, name = key_of(pod)
+        self.server.forwards[namespace, name, 0] = address
+
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        return wait_for(condition, self.store, timeout_s)
 
     def listen(self, saw: Callable[[str, str, Object], None]) -> None:
         def told(change: Change) -> None:

@@ -3,6 +3,7 @@
 import copy
 import threading
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,6 +95,11 @@ class Store:
             last = self._numbered(item)
             self._commit("DELETED", resource, last, before)
             return last
+
+    def since(self, revision: int) -> list[Change]:
+        """Commits after a revision, of what history is left."""
+        first = bisect_right(self.history, revision, key=lambda each: each.revision)
+        return self.history[first:]
 
     def compact(self) -> None:
         """Forget the history, so that every watch has to list again."""

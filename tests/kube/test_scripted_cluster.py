@@ -6,15 +6,18 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from kubernetes import client, watch
 
-from tests.kube.cluster import SERVICES, Cluster
+from tests.kube.cluster import Cluster
 from tests.kube.connection import connect, untyped
 from tests.kube.isvc_status import found_condition
+from tests.kube.kserve import LLMS, SERVICES
 from tests.kube.scenarios import BY_NAME
 from tests.kube.stories import (
+    COLD,
     DRAINED_UNDER_LOAD,
     FAST,
     RESTARTED_UNDER_LOAD,
@@ -256,7 +259,73 @@ def test_a_bound_service_is_reached(kserve_cluster: Start, echo: int, kind: str)
     assert fetch(address) == b"/v1/models"
 
 
-def fetch(address: tuple[str, int]) -> bytes:
+def fetch(address: tuple[str, int], host: str | None = None) -> bytes:
     with closing(http.client.HTTPConnection(*address, timeout=10)) as connection:
-        connection.request("GET", "/v1/models")
+        connection.request("GET", "/v1/models", headers={"Host": host} if host else {})
         return connection.getresponse().read()
+
+
+def test_an_llm_service_becomes_ready(kserve_cluster: Start) -> None:
+    cluster = kserve_cluster(COLD)
+    spec = {"model": {"uri": "hf://a/b", "name": "b"}, "replicas": 2, "prefill": {"replicas": 1}}
+    cluster.server.add(
+        {
+            "apiVersion": "serving.kserve.io/v1alpha2",
+            "kind": "LLMInferenceService",
+            "metadata": {"name": "demo", "namespace": "bench"},
+            "spec": spec,
+        }
+    )
+    cluster.advance(100)
+    found = cluster.server.find(LLMS, "demo")
+    assert found_condition(found, "WorkloadsReady")["status"] == "False"
+    cluster.advance(100)
+    found = cluster.server.find(LLMS, "demo")
+    assert found is not None and found_condition(found, "Ready")["status"] == "True"
+    pods = cluster.server.all("pods", "bench")
+    assert [pod["spec"]["containers"][0]["name"] for pod in pods] == ["main"] * 3
+    assert found["status"]["url"].endswith("demo-kserve-workload-svc.bench.svc.cluster.local:8000")
+    cluster.plane.delete(LLMS, found)
+    cluster.advance(10)
+    assert cluster.server.all("pods", "bench") == []
+
+
+def knative_service(minimum: int) -> Object:
+    service = copy.deepcopy(SERVICE)
+    service["metadata"] |= {"annotations": {"serving.kserve.io/deploymentMode": "Knative"}}
+    service["metadata"]["labels"] = {}
+    service["spec"]["predictor"]["minReplicas"] = minimum
+    return service
+
+
+def test_knative_scales_to_zero_and_a_request_wakes_it(kserve_cluster: Start, echo: int) -> None:
+    cluster = kserve_cluster(FAST, extras=("knative", "gateway"))
+    cluster.server.add(copy.deepcopy(RUNTIME))
+    cluster.server.add(knative_service(0))
+    cluster.bind("demo", f"http://127.0.0.1:{echo}")
+    door = urlsplit(cluster.open_gateway())
+    cluster.advance(40)
+    found = cluster.server.find(SERVICES, "demo")
+    assert found is not None and found_condition(found, "Ready")["status"] == "True"
+    (pod,) = cluster.server.all("pods", "bench")
+    assert [each["name"] for each in pod["spec"]["containers"]] == [
+        "kserve-container",
+        "queue-proxy",
+    ]
+    cluster.advance(200)
+    assert (cluster.server.all("pods", "bench"), ready(cluster)) == ([], "True")
+    cluster.run(speed=600)
+    address = (str(door.hostname), int(door.port or 0))
+    assert fetch(address, "nobody.example.com") == b"no healthy upstream"
+    assert fetch(address, "demo-bench.example.com") == b"/v1/models"
+    assert len(cluster.server.all("pods", "bench")) == 1
+
+
+def test_for_knative_the_progress_deadline_is_the_end(kserve_cluster: Start) -> None:
+    cluster = kserve_cluster(SLOW, extras=("knative",))
+    cluster.server.add(copy.deepcopy(RUNTIME))
+    cluster.server.add(knative_service(1))
+    cluster.advance(1300)
+    found = cluster.server.find(SERVICES, "demo")
+    assert found_condition(found, "PredictorReady")["reason"] == "RevisionFailed"
+    assert cluster.server.all("pods", "bench") == []

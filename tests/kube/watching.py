@@ -80,8 +80,7 @@ def wait_for_changes(store: Store, position: int, until: float) -> tuple[list[Ch
             store.lock.wait(max(min(CHECK_S, until - time.monotonic()), 0.0))
         if position < store.oldest:
             return [], position
-        fresh = [change for change in store.history if change.revision > position]
-        return fresh, store.revision
+        return store.since(position), store.revision
 
 
 def seen(watch: Watch, change: Change) -> tuple[str, Object] | None:

@@ -247,6 +247,10 @@ KEDA = {"autoscaler": "keda", "prometheus": "http://p", "query": "q", "target": 
         ({"engine": {"name": "tensorrt-llm", "backend": "triton"}}, "engine.image"),
         ({"engine": {"env": {"A B": "x"}}}, "engine.env"),
         ({"engine": {"backend": "vllm-huggingface"}, "model": ADAPTER}, "model.adapters"),
+        (
+            {"engine": {"backend": "vllm-huggingface", "args": {"swap_space": 4}}},
+            "engine.args.swap_space",
+        ),
         ({"engine": {"name": "tensorrt-llm"}, "model": ADAPTER}, "model.adapters"),
         (
             {"engine": {"name": "tgi"}, "model": {"uri": "hf://o/m", "chat_template": "x"}},

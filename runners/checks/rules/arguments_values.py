@@ -54,10 +54,11 @@ def _options(case: Case) -> Iterator[tuple[str, Any, Option]]:
 @rule(
     "arguments.switch",
     severity="error",
-    fails="at start-up",
+    fails="silently",
     basis="executed",
-    evidence="A switch takes no value: `--enforce-eager true` ends with `unrecognized arguments: "
-    "true`, and `--no-…` of a switch without one likewise.",
+    evidence="A switch takes no value: of `--enforce-eager false` the parser turns the switch on "
+    "and takes the word for a model's name that nobody reads; a second such word ends it with "
+    "`unrecognized arguments`, and so does `--no-…` of a switch without one.",
     versions=">=0.10",
 )
 def switch(case: Case) -> Iterator[Hit]:
@@ -77,12 +78,25 @@ def switch(case: Case) -> Iterator[Hit]:
             continue
         meant = _switched(value)
         changes = () if meant is None else (Change(key, meant),)
+        effect = "turns it on all the same" if meant is False else "is read by nobody"
         yield Hit(
             key,
-            f"{name} is a switch and takes no value such as {said(value)}.",
+            f"{name} is a switch; the word {said(value)} after it {effect}.",
             f"{name}: {said(True if meant is None else meant)}",
             changes,
+            severity="warning" if meant is not False and _stray_words(case) < 2 else None,
         )
+
+
+def _stray_words(case: Case) -> int:
+    """Words on the command line that no flag takes; one is read as the model's name."""
+    strays = 0
+    for _, value, option in _options(case):
+        if option.kind == "bool" and not isinstance(value, bool):
+            strays += len(value) if isinstance(value, list) else 1
+        elif isinstance(value, list) and option.kind not in ("list", "any"):
+            strays += len(value) - 1
+    return strays
 
 
 def _switched(value: Any) -> bool | None:
@@ -132,7 +146,15 @@ def wrong_type(case: Case) -> Iterator[Hit]:
             + (f" of {option.of}" if option.kind == "list" and option.of else "")
             + ".",
             f"{name}: {_example(option, value)}",
+            severity="warning" if _swallowed(case, option, value) else None,
         )
+
+
+def _swallowed(case: Case, option: Option, value: Any) -> bool:
+    """Whether of a list the first word is used and the second passes for a model's name."""
+    if not isinstance(value, list) or not value or not case.at_least(0, 10, 0):
+        return False
+    return _stray_words(case) == 1 and _fits(option, value[0])
 
 
 _NUMBERS = ("int", "float", "human_int", "human_int_or_auto")
@@ -337,8 +359,8 @@ def _variables() -> Mapping[str, tuple[str, str, str]]:
 @rule(
     "arguments.environment",
     severity="error",
-    fails="after loading",
-    basis="source",
+    fails="at start-up",
+    basis="executed",
     evidence="vllm/envs.py reads these with int() or float(), and since 0.11.2 the engine reads "
     "all of them before it serves: `invalid literal for int() with base 10`.",
     versions=">=0.8.2",

@@ -11,6 +11,8 @@ EVERYWHERE = ("kserve", "local", "url", "simulator")
 ENGINES = ("vllm", "tgi", "tensorrt-llm")
 # Requests behind a p99 that more than ten of them decide.
 _FOR_P99 = 1000
+# Where a load says neither requests nor seconds (runners.load.schedule).
+_DEFAULT_REQUESTS = 200
 
 
 def known_requests(case: Case) -> int | None:
@@ -20,7 +22,8 @@ def known_requests(case: Case) -> int | None:
     if load.rate is not None and load.duration_s is not None:
         offered = int(load.rate * load.duration_s)
     if load.requests is None:
-        return offered
+        limited = load.duration_s is not None or load.resolved_pattern() in ("stages", "trace")
+        return offered if limited else _DEFAULT_REQUESTS
     return load.requests if offered is None else min(load.requests, offered)
 
 

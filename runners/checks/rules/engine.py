@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from runners.checks.case import Case
 from runners.checks.rule import REMOVE, Change, Hit, rule
 from runners.checks.unsupported import unsupported
-from runners.engines import vllm
 from runners.engines.arguments import engine_arguments
 
 OTHERS = ("tgi", "tensorrt-llm")
@@ -54,27 +53,6 @@ def approximate(case: Case) -> Iterator[Hit]:
             f"{each.why}.",
             f"Read it so when you compare, or set engine.specific.{case.engine}.args.",
         )
-
-
-@rule(
-    "engine.owned-argument",
-    severity="error",
-    fails="at start-up",
-    basis="practice",
-    evidence="The toolkit decides where the engine answers and under which name; a second value "
-    "for the same flag breaks the probes.",
-)
-def owned_argument(case: Case) -> Iterator[Hit]:
-    """Address, port, model and served name are the toolkit's to set."""
-    for name in case.args:
-        why = vllm.owned(name)
-        if why is not None:
-            yield Hit(
-                f"engine.args.{name}",
-                f"{why}.",
-                "Remove the line.",
-                (Change(f"engine.args.{name}", REMOVE),),
-            )
 
 
 @rule(

@@ -1,5 +1,6 @@
 """What vLLM runs a model as, and settings that another setting overrides."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 from runners.checks.case import Case
@@ -13,11 +14,20 @@ _POOLING_ENDS = ("ForSequenceClassification", "ForTokenClassification", "RewardM
 _POOLING = frozenset({"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model", "Gemma2Model"})
 
 
+# Words by which repositories of embedding models and rerankers are called.
+_NAMED = re.compile(r"(^|[-_.])(bge|e5|gte|minilm|embed|embedding|embeddings|reranker)([-_.]|$)")
+
+
+def said_to_embed(case: Case) -> bool:
+    """Whether the model's name says that it makes embeddings."""
+    return _NAMED.search(case.profile.model.uri.rstrip("/").rpartition("/")[2].lower()) is not None
+
+
 def makes_embeddings(case: Case) -> bool:
-    """Whether the model is known to make embeddings or scores and no text."""
+    """Whether the model makes embeddings or scores and no text, as far as can be told."""
     named = case.model.architecture if case.model else None
     if named is None:
-        return False
+        return case.model is None and said_to_embed(case)
     encoder = named.startswith(_ENCODERS) and not named.endswith("LMHeadModel")
     return encoder or named.endswith(_POOLING_ENDS) or named in _POOLING
 
@@ -38,6 +48,7 @@ def generate_on_embedding(case: Case) -> Iterator[Hit]:
         RUNNER,
         "the model makes embeddings and cannot be run to generate text.",
         "Name a model that generates text; this toolkit measures generation.",
+        severity=None if case.model else "warning",
     )
 
 
@@ -57,6 +68,7 @@ def embedding_model(case: Case) -> Iterator[Hit]:
         "model.uri",
         "the model makes embeddings; every request for text is answered with an error.",
         "Name a model that generates text.",
+        severity=None if case.model else "warning",
     )
 
 

@@ -224,11 +224,11 @@ def draft_model_version(case: Case) -> Iterator[Hit]:
 @rule(
     "speculation.mlp-speculator",
     severity="error",
-    fails="after loading",
-    basis="source",
-    evidence="The name is in the list up to 0.32 but no proposer exists in the V1 engine: "
-    "`Unknown speculative decoding method` in gpu_model_runner.py; with a model of another kind "
-    "NotImplementedError `Unsupported speculative method` at start-up.",
+    fails="at start-up",
+    basis="executed",
+    evidence="The name is in the list up to 0.32, but 0.32 answers `Model architectures "
+    "['MLPSpeculatorPreTrainedModel'] are not supported`, with a model of another kind "
+    "`Unsupported speculative method`; gpu_model_runner.py has no proposer of that name.",
     versions=">=0.11,<0.33",
 )
 def mlp_speculator(case: Case) -> Iterator[Hit]:
