@@ -66,6 +66,7 @@ bench-peers: environment ## Install guidellm and aiperf for `make bench` (8 GB)
 
 bench-stats: environment ## Show how often the intervals of results.json hold the truth
 	$(RUN) bench/statistics_coverage.py $(STATS)
+	$(RUN) bench/comparison_errors.py $(STATS)
 
 docs: environment ## Write the generated parts of docs/ again
 	$(RUN) scripts/export_docs.py

@@ -154,7 +154,9 @@ def _drive(
         )
     if scraper is not None:
         scraper.write(directory, driven.t0_ns)
-    return driven.facts | {"shared_host": is_this_host(endpoint.base_url)}
+    # A port-forward begins on this machine and leads away from it.
+    forwarded = endpoint.facts.get("route") == "port-forward"
+    return driven.facts | {"shared_host": is_this_host(endpoint.base_url) and not forwarded}
 
 
 def is_this_host(base_url: str) -> bool:

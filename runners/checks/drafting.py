@@ -24,7 +24,7 @@ _BY_NAME = (
     ("dspark", "dspark", (0, 25, 0)),
 )
 _DRAFT_TYPES = {"medusa": "medusa", "mlp_speculator": "mlp_speculator", "eagle": "eagle"}
-_DECIMAL = re.compile(r"[-+]?[0-9]{1,15}\Z")
+_DECIMAL = re.compile(r"[-+]?[0-9]{1,15}(\.0*)?\Z")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+\Z")
 
 _OF_A_MODEL = frozenset(
@@ -106,7 +106,7 @@ def _text(value: Any) -> str | None:
 def whole(value: Any) -> int | None:
     """A whole number as the engine reads one: 3.0 and "3" are, true is none."""
     if isinstance(value, str) and _DECIMAL.match(value.strip()):
-        return int(value)
+        return int(float(value))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if abs(value) < 1e15 and value == int(value) else None  # NaN is not less
@@ -150,15 +150,9 @@ def runner_of(case: "Case", drafting: Drafting) -> Runner:
     asked = case.environment.get("VLLM_USE_V2_MODEL_RUNNER", "").strip()
     if asked in ("0", "1"):
         return "second" if asked == "1" else "first"
-    if not case.at_least(0, 22, 0):
+    if not case.at_least(0, 22, 0) or case.on_cpu or needs_first_runner(drafting):
         return "first"
-    if needs_first_runner(drafting):
-        return "first"
-    if drafting.method == "dspark":
-        return "second"
-    if case.on_cpu or not case.at_least(0, 30, 0):
-        return "either"
-    return "second"
+    return "second" if case.at_least(0, 30, 0) or drafting.method == "dspark" else "either"
 
 
 def needs_first_runner(drafting: Drafting) -> str | None:

@@ -21,8 +21,8 @@ def model_facts(uri: str, folder: Path) -> ModelFacts | None:
 def _facts(uri: str, folder: str, hub: str | None, home: str | None) -> ModelFacts | None:
     scheme, separator, rest = uri.partition("://")
     if not separator:
-        directory = Path(folder, uri).expanduser()
-        if (directory / "config.json").is_file():
+        directory = _directory(folder, uri)
+        if directory is not None:
             return _read(directory)
         scheme, rest = "hf", uri
     if scheme != "hf":
@@ -30,6 +30,15 @@ def _facts(uri: str, folder: str, hub: str | None, home: str | None) -> ModelFac
     repository = rest.partition(":")[0].strip("/")
     cached = _cached(repository, hub, home)
     return _read(cached) if cached else known_model(repository)
+
+
+def _directory(folder: str, written: str) -> Path | None:
+    """The directory with a config.json that is written there; None where there is none."""
+    try:
+        directory = Path(folder, written).expanduser()
+        return directory if (directory / "config.json").is_file() else None
+    except (OSError, RuntimeError, ValueError):  # too long a name, an unknown user's home
+        return None
 
 
 def _read(directory: Path) -> ModelFacts | None:
@@ -44,5 +53,8 @@ def _cached(repository: str, hub: str | None, home: str | None) -> Path | None:
     """The newest snapshot in the Hugging Face cache that has a config.json."""
     cache = Path(hub) if hub else Path(home or "~/.cache/huggingface").expanduser() / "hub"
     snapshots = cache / f"models--{repository.replace('/', '--')}" / "snapshots"
-    found = sorted(snapshots.glob("*/config.json"), key=lambda file: file.stat().st_mtime)
+    try:
+        found = sorted(snapshots.glob("*/config.json"), key=lambda file: file.stat().st_mtime)
+    except OSError:  # no name for a file
+        return None
     return found[-1].parent if found else None

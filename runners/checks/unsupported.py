@@ -6,7 +6,7 @@ from typing import Any
 
 from runners.checks.amounts import whole
 from runners.checks.tables import Support, feature_support
-from runners.engines.arguments import backend_of, engine_arguments
+from runners.engines.arguments import Arguments, backend_of, engine_arguments
 from runners.profiles.engine_section import ENGINE_VERSIONS, Engine, EngineName
 from runners.profiles.model import Profile
 
@@ -147,13 +147,18 @@ def _arguments(profile: Profile) -> Iterator[Unsupported]:
     """Arguments that the engine has no word for; vLLM's own are the subject of other rules."""
     if backend_of(profile).startswith("vllm"):
         return
-    try:
-        refused = engine_arguments(profile).refused
-    except (TypeError, ValueError, KeyError, AttributeError):
-        return  # values of a wrong type are told of where they are checked
-    for each in refused:
+    said = translated(profile)
+    for each in said.refused if said else ():
         name = each.key.rpartition(".")[2]
         yield Unsupported(name, each.key, each.why, f"{each.fix[:1].upper()}{each.fix[1:]}.")
+
+
+def translated(profile: Profile) -> Arguments | None:
+    """engine_arguments; None for values of a wrong type, of which other rules speak."""
+    try:
+        return engine_arguments(profile)
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError):
+        return None
 
 
 def _models(profile: Profile) -> Iterator[Wanted]:

@@ -76,7 +76,7 @@ def _stop(connection: Connection, goal: Goal) -> None:
 
 
 def _annotate(connection: Connection, goal: Goal, stopped: str) -> None:
-    path = path_of(connection, goal.kind, goal.service)
+    path = path_of(connection, goal.kind, goal.service, version=goal.version)
     body: Object = {"metadata": {"annotations": {STOP: stopped}}}
     try:
         request(connection, "patch", path, body=body, content_type=MERGE)

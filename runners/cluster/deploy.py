@@ -14,7 +14,7 @@ from runners.cluster.measured import measured
 from runners.cluster.needs import SERVICES, needs
 from runners.cluster.preflight import check_cluster, kserve_version, require
 from runners.cluster.seen import Goal, uid_of
-from runners.cluster.session import Session, bring_up
+from runners.cluster.session import Session, bring_up, evidence_kept
 from runners.cluster.teardown import removal_command, remove, told_leftovers
 from runners.errors import TargetError
 from runners.profiles.model import Profile
@@ -49,7 +49,7 @@ def deployed(
     clock = connection.clock
     lifecycle = Lifecycle(run, clock.unix() - clock.now())
     with ExitStack() as whole:
-        with lifecycle.recorded():
+        with lifecycle.recorded(), evidence_kept(lifecycle, progress):
             profile, objects = prepare(connection, profile, run, progress)
             whole.enter_context(_removed(connection, run, progress, options.keep))
             goal = _create(connection, profile, objects)
@@ -122,6 +122,7 @@ def _create(connection: Connection, profile: Profile, objects: Mapping[str, Obje
     goal = Goal(
         service=service_of(profile),
         kind=kind,
+        version=service["apiVersion"],
         mode=profile.serving.mode,
         pods=sum(need.pods for need in needs([service])),
         timeout_s=profile.serving.startup_timeout_s,

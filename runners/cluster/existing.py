@@ -10,7 +10,7 @@ from runners.cluster.measured import measured
 from runners.cluster.needs import SERVICES
 from runners.cluster.preflight import check_cluster, require
 from runners.cluster.seen import Goal, is_true, uid_of
-from runners.cluster.session import Session, bring_up
+from runners.cluster.session import Session, bring_up, evidence_kept
 from runners.errors import TargetError
 from runners.profiles.model import Profile
 from runners.progress import Progress
@@ -41,7 +41,7 @@ def found(
     clock = connection.clock
     lifecycle = Lifecycle(run, clock.unix() - clock.now())
     with ExitStack() as stack:
-        with lifecycle.recorded():
+        with lifecycle.recorded(), evidence_kept(lifecycle, progress):
             service = find_service(connection, profile.serving.existing or "")
             try:
                 require(check_cluster(connection, {}, existing=service["kind"]))

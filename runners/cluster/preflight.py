@@ -97,6 +97,8 @@ def kserve_version(connection: Connection) -> str | None:
 
 def _versions(connection: Connection, objects: Mapping[str, Object]) -> Iterator[Check]:
     """Each kind is served under the version that it is rendered for."""
+    if version := kserve_version(connection):
+        yield Check("versions", "ok", f"KServe {version} is installed")
     wanted = {(each["apiVersion"], each["kind"]) for each in objects.values()}
     wanted.add(("serving.kserve.io/v1beta1", "InferenceService"))
     for version, kind in sorted(wanted):

@@ -15,7 +15,8 @@ SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 class Goal:
     """The service that is waited for.
 
-    kind: InferenceService or LLMInferenceService. pods: how many have to be ready; 0 where
+    kind: InferenceService or LLMInferenceService; version: the apiVersion to follow it under,
+    where it is not the usual one. pods: how many have to be ready; 0 where
     it may be scaled to zero. uid: of the object that was created; None: whichever is there.
     timeout_s: from started_s, both on the connection's clock. before: names of pods of an
     earlier start, which prove nothing about this one.
@@ -23,6 +24,7 @@ class Goal:
 
     service: str
     kind: str = "InferenceService"
+    version: str | None = None
     mode: str = "Standard"
     pods: int = 1
     uid: str | None = None
@@ -42,7 +44,7 @@ class Goal:
     def wanted(self) -> list[Wanted]:
         """What to watch."""
         return [
-            Wanted(self.kind, fields=f"metadata.name={self.service}"),
+            Wanted(self.kind, version=self.version, fields=f"metadata.name={self.service}"),
             Wanted("Deployment", self.selector),
             Wanted("ReplicaSet", self.selector),
             Wanted("Pod", self.selector),

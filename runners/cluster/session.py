@@ -1,7 +1,7 @@
 """One start of a service: wait for it, reach it, have one token from it."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from runners.cluster.watch import Watches
 from runners.errors import TargetError
 from runners.profiles.model import Profile
 from runners.progress import Progress
+from runners.targets.lifecycle import Lifecycle
 
 # Our search for a way to the model: a phase, but no part of the model's start.
 CONNECT = "connect"
@@ -64,6 +65,18 @@ class Started:
     def events(self) -> list[str]:
         """All that was told about it, one line each, oldest first."""
         return [event_line(event) for event in self.readiness.seen.events()]
+
+
+@contextmanager
+def evidence_kept(lifecycle: Lifecycle, progress: Progress) -> Iterator[None]:
+    """Show what proves a failed start, and keep it in lifecycle.json."""
+    try:
+        yield
+    except DeployError as error:
+        lifecycle.tell("evidence", list(error.failure.evidence))
+        for line in error.failure.evidence:
+            progress.note(f"  {line}")
+        raise
 
 
 def bring_up(session: Session, goal: Goal, stack: ExitStack, title: str) -> Started:

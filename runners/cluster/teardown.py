@@ -7,7 +7,6 @@ from runners.cluster.api import (
     ApiError,
     Connection,
     Object,
-    api_version,
     listed,
     path_of,
     request,
@@ -28,6 +27,7 @@ OURS = (
     ("Service", "v1"),
     ("ConfigMap", "v1"),
     ("Secret", "v1"),
+    ("ServiceAccount", "v1"),
 )
 _CHILDREN = ("Deployment", "ReplicaSet", "Pod")
 
@@ -146,8 +146,3 @@ def told_leftovers(connection: Connection, run: str, left: Iterable[Leftover]) -
     """One line: what is left and the command for it."""
     names = ", ".join(map(str, left))
     return f"still there: {names}; remove with: {removal_command(connection, run)}"
-
-
-def kind_version(kind: str) -> str:
-    """The version under which a kind of ours is asked for."""
-    return next((version for name, version in OURS if name == kind), api_version(kind))

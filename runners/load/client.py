@@ -19,7 +19,8 @@ _RETRY_CONNECT_NS = 100_000_000
 _LOOK_FOR_TIMEOUTS_NS = 250_000_000
 _LONGEST_WAIT_S = 0.1
 _MANY_STREAMS = 64
-_BREATH_NS = 1_000_000
+_BREATH_NS = 300_000
+_MOST_AT_ONCE = 64  # ready sockets, so that what is due to be sent waits for no more
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 _WRITABLE = select.POLLOUT
@@ -230,12 +231,13 @@ class Client:
     def _poll_once(self, seconds: float) -> bool:
         """Handle what is ready; False when nothing was."""
         self.tally.turns.add(monotonic_ns() - self._polled_ns)
-        ready = self._poller.wait(seconds)
+        ready = self._poller.wait(seconds, _MOST_AT_ONCE)
         self._polled_ns = monotonic_ns()
         self.wall.refresh(self._polled_ns)
         # Arrivals have their times from the kernel: where few of many streams are ready at
         # once, letting some more gather serves them all with one wake-up.
-        self._sparse = self._in_flight >= _MANY_STREAMS and len(ready) < self._in_flight // 4
+        few = min(self._in_flight // 4, _MOST_AT_ONCE)
+        self._sparse = self._in_flight >= _MANY_STREAMS and len(ready) < few
         connections, only_readable = self._connections, select.POLLIN
         for fd, mask in ready:
             connection = connections.get(fd)

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import socket
 import struct
 import sys
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 monotonic_ns = time.monotonic_ns
 
+_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}
 SO_TIMESTAMPNS = 35  # Linux, asm-generic/socket.h
 _TIMESPEC = struct.Struct("=qq")
 STAMP_SPACE = socket.CMSG_SPACE(_TIMESPEC.size) if hasattr(socket, "CMSG_SPACE") else 0
@@ -164,6 +166,19 @@ def tighten_timers() -> None:
     """Let the kernel wake this thread within 1 us of its timers instead of 50 us."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(29, 1000, 0, 0, 0)  # PR_SET_TIMERSLACK, ns
+
+
+def ask_for_short_turns() -> None:
+    """Ask Linux (6.12 and later) to let this thread run for 0.1 ms at a time, but soon.
+
+    Its share of the processor stays the same. Elsewhere nothing changes.
+    """
+    call = _SCHED_SETATTR.get(platform.machine())
+    if sys.platform.startswith("linux") and call is not None:
+        nice = os.getpriority(os.PRIO_PROCESS, 0)
+        # struct sched_attr: size, policy (the usual one), flags, nice, priority, runtime, …
+        attributes = struct.pack("=IIQiIQQQ", 48, 0, 0, nice, 0, 100_000, 0, 0)
+        ctypes.CDLL(None).syscall(call, 0, attributes, 0)
 
 
 def die_with_parent() -> None:

@@ -227,6 +227,7 @@ def _spec(
         keep_responses=profile.workload.keep_responses,
         api_key_env=endpoint.api_key_env,
         ca_cert=str(endpoint.ca_cert) if endpoint.ca_cert else None,
+        host_header=endpoint.host_header,
     )
 
 

@@ -20,8 +20,9 @@ class Poller:
         assert source is not None
         source.unregister(fd)
 
-    def wait(self, seconds: float) -> list[tuple[int, int]]:
+    def wait(self, seconds: float, most: int) -> list[tuple[int, int]]:
+        """What is ready, longest first; no more than `most` where epoll is there."""
         if self._epoll is not None:
-            return self._epoll.poll(seconds)
+            return self._epoll.poll(seconds, most)
         assert self._poll is not None
         return self._poll.poll(seconds * 1000)

@@ -31,7 +31,7 @@ import orjson
 
 from runners.load.backlog import Tally
 from runners.load.client import Client
-from runners.load.clock import die_with_parent, monotonic_ns, tighten_timers
+from runners.load.clock import ask_for_short_turns, die_with_parent, monotonic_ns, tighten_timers
 from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange
 from runners.load.limits import Limits, Planned
@@ -46,7 +46,8 @@ CHUNK_COLUMNS = ("request_id", "arrival_ns", "bytes", "tokens_milli", "kind")
 class Spec:
     """What a worker needs to know; times in ns, None for no limit.
 
-    api: the dialect, by its name in runners.load.dialects.
+    api: the dialect, by its name in runners.load.dialects. host_header: the name to send
+    where base_url is a gateway's address.
     """
 
     base_url: str
@@ -63,6 +64,7 @@ class Spec:
     keep_responses: bool
     api_key_env: str | None
     ca_cert: str | None
+    host_header: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> "Spec":
@@ -174,7 +176,7 @@ def messages(spec: Spec) -> list[bytes]:
     url = urlsplit(spec.base_url)
     head = [
         f"POST {url.path.rstrip('/')}{spec.path} HTTP/1.1",
-        f"Host: {url.netloc.rpartition('@')[2]}",
+        f"Host: {spec.host_header or url.netloc.rpartition('@')[2]}",
         "Content-Type: application/json",
         f"Accept: {'text/event-stream' if spec.stream else 'application/json'}",
         "Accept-Encoding: identity",
@@ -228,6 +230,7 @@ def say(value: dict[str, Any]) -> None:
 def main() -> int:
     die_with_parent()
     tighten_timers()
+    if not os.environ.get("NOSHORT"): ask_for_short_turns()
     spec = Spec.read(Path(sys.argv[1]))
     url = urlsplit(spec.base_url)
     tls = (

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,19 +12,11 @@ from runners.measure.statistics import batch_firsts
 
 Ids = npt.NDArray[np.int32]
 Ints = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-_BLOCK = 1 << 19
-
-
-@dataclass(frozen=True)
-class Block:
-    """Successive rows: arrivals in ns from the start of load, tokens NaN where unknown."""
-
-    request_id: Ids
-    arrival: Ints
-    tokens: npt.NDArray[np.float32]
+_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,14 @@ class Chunks:
     tokens: Floats
     unknown: Ints
 
-    def blocks(self) -> Iterator[Block]:
-        return blocks_of(self.path)
+    def arrivals(self) -> Iterator[tuple[Ints, Tokens]]:
+        """(arrivals in ns from the start of load, tokens), in blocks, of those with a count."""
+        for arrival, tokens in _blocks(self.path, "arrival_ns", "tokens"):
+            known = ~np.isnan(tokens)
+            if known.all():
+                yield arrival, tokens
+            elif known.any():
+                yield arrival[known], tokens[known]
 
     def gaps(self, wanted: Bools) -> Floats:
         """Gaps in ms between successive arrivals of each request that is wanted (by its id).
@@ -73,26 +72,24 @@ class Chunks:
 
     def _pairs(self, wanted: Bools) -> Iterator[tuple[Ints, Floats]]:
         """(later arrival in ns, gap in ms) of successive chunks."""
-        before: tuple[Ids, Ints] = (np.empty(0, np.int32), np.empty(0, np.int64))
-        for block in self.blocks():
-            owner = np.concatenate([before[0], block.request_id])
-            arrival = np.concatenate([before[1], block.arrival])
-            before = owner[-1:], arrival[-1:]
+        last: tuple[Ids, Ints] = (np.empty(0, np.int32), np.empty(0, np.int64))
+        for some_owners, some_arrivals in _blocks(self.path, "request_id", "arrival_ns"):
+            owner = np.concatenate([last[0], some_owners])
+            arrival = np.concatenate([last[1], some_arrivals])
+            last = owner[-1:], arrival[-1:]
             same = owner[1:] == owner[:-1]
             same &= owner[1:] < len(wanted)
             same[same] = wanted[owner[1:][same]]
             yield arrival[1:][same], np.diff(arrival)[same] / 1e6
 
 
-def blocks_of(path: Path) -> Iterator[Block]:
-    """The rows of a chunks.parquet in order. Raises what pyarrow raises for a broken file."""
+def _blocks(path: Path, *names: str) -> Iterator[list[npt.NDArray[Any]]]:
+    """Columns of a chunks.parquet; tokens NaN where unknown. Raises what pyarrow raises."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        columns = ["request_id", "arrival_ns", "tokens"]
-        for part in file.iter_batches(batch_size=_BLOCK, columns=columns):
-            tokens = part["tokens"].to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-            yield Block(part["request_id"].to_numpy(), part["arrival_ns"].to_numpy(), tokens)
+        for part in file.iter_batches(batch_size=_BLOCK, columns=names):
+            yield [part[name].to_numpy(zero_copy_only=False) for name in names]
 
 
 def read_chunks(path: Path, requests: int) -> Chunks | None:
@@ -106,10 +103,9 @@ def read_chunks(path: Path, requests: int) -> Chunks | None:
     tokens = np.zeros(requests)
     count = runs = 0
     last = -1
-    for block in blocks_of(path):
-        count += len(block.request_id)
-        owner = block.request_id[block.request_id < requests]
-        known = block.tokens[block.request_id < requests]
+    for owners, each in _blocks(path, "request_id", "tokens"):
+        count += len(owners)
+        owner, known = owners[owners < requests], each[owners < requests]
         missing = np.isnan(known)
         chunks += np.bincount(owner, minlength=requests)
         unknown += np.bincount(owner[missing], minlength=requests)

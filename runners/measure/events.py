@@ -1,13 +1,12 @@
 """What happened during a run and when: answers and tokens, as events."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
-from runners.measure.chunks import Chunks
 from runners.measure.records import Bools, Floats, Ints, Recorded
 
 Times = Floats | Ints
@@ -64,17 +63,8 @@ def output_tokens(run: Recorded) -> Events | str:
     ok = requests.request_id[requests.ok]
     if unknown := int(chunks.unknown[ok].sum()):
         return f"{unknown} of {int(chunks.chunks[ok].sum())} chunks have no token count"
-    return Events(lambda: _of_chunks(chunks))
-
-
-def _of_chunks(chunks: Chunks) -> Iterator[tuple[Times, Amounts]]:
-    """A broken stream never told its count: what it is not known to have brought is left out."""
-    for block in chunks.blocks():
-        known = ~np.isnan(block.tokens)
-        if known.all():
-            yield block.arrival, block.tokens
-        else:
-            yield block.arrival[known], block.tokens[known]
+    # A broken stream never told its count: what it is not known to have brought is left out.
+    return Events(chunks.arrivals)
 
 
 def _unknown(amounts: Floats, what: str) -> str:

@@ -126,6 +126,9 @@ def batched(values: npt.NDArray[Any], batches: int = BATCHES) -> tuple[Floats, F
     """(sums, counts) of successive batches of at least one value."""
     firsts = batch_firsts(len(values), batches)
     counts = np.diff(firsts, append=len(values)).astype(np.float64)
+    if values.dtype == np.bool_:  # as a sum it would take eight times the memory
+        hits = [np.count_nonzero(part) for part in np.split(values, firsts[1:])]
+        return np.array(hits, np.float64), counts
     return np.add.reduceat(values, firsts, dtype=np.float64), counts
 
 

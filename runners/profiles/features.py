@@ -136,7 +136,7 @@ _TASKS: dict[Any, dict[str, str]] = {
 def _task(value: Any, version: Version) -> Outcome:
     if value == "auto":
         return Dropped("the engine chooses by itself")
-    if value not in _TASKS:
+    if not isinstance(value, str) or value not in _TASKS:
         return Refused("write engine.args.runner and engine.args.convert instead")
     return Moved(tuple(((key,), item) for key, item in _TASKS[value].items()))
 

@@ -1,7 +1,7 @@
 """From a name on the command line to a validated profile."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ def load_profile(
     chain = read_chain(path)
     sets = [_override(item) for item in overrides]
     tree, findings = _one_tree(chain, sets)
+    tree = _with_own_files(tree)
     data = tree.plain()
     try:
         profile = Profile.model_validate(data)
@@ -176,6 +177,16 @@ def _one_tree(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[Node
         tree, found = _apply(tree, override, engine, version)
         findings += found
     return tree, findings
+
+
+def _with_own_files(tree: Node) -> Node:
+    """Files that a profile names lie beside it, wherever the command is started."""
+    path = ("model", "chat_template")
+    node = tree.get(*path)
+    if node is None or node.where is None or not isinstance(node.value, str):
+        return tree
+    folder = Path(node.where.file).absolute().parent
+    return set_at(tree, path, replace(node, value=str(folder / Path(node.value).expanduser())))
 
 
 def _other_engine(tree: Node, override: Override) -> Node:

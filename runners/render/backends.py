@@ -58,17 +58,18 @@ _FROM_KEYS = {
 def image(profile: Profile) -> str:
     """engine.image, else the version's own. Raises UsageError where there is none to name."""
     engine, backend = profile.engine, backend_of(profile)
+    version = engine.version.partition("+")[0]  # a build such as +cpu is not in a tag
     if engine.image:
         return engine.image
     on_cpu = profile.resources.gpu.count == 0
     if backend == "vllm" and on_cpu:
-        if version_of(engine.version) < (0, 19, 0):
+        if version_of(version) < (0, 19, 0):
             raise UsageError(
-                f"engine.image: there is no known CPU image of vLLM {engine.version}; name one"
+                f"engine.image: there is no known CPU image of vLLM {version}; name one"
             )
-        return f"vllm/vllm-openai-cpu:v{engine.version}"
+        return f"vllm/vllm-openai-cpu:v{version}"
     if backend == "vllm":
-        return f"vllm/vllm-openai:v{engine.version}"
+        return f"vllm/vllm-openai:v{version}"
     if backend == "vllm-huggingface":
         tag = _huggingface(profile)[0]
         return f"kserve/huggingfaceserver:v{tag}{'' if on_cpu else '-gpu'}"
@@ -77,9 +78,9 @@ def image(profile: Profile) -> str:
             f"resources.gpu.count: 0, but the image of {backend} needs a GPU; set engine.image"
         )
     if backend == "tgi":
-        return f"ghcr.io/huggingface/text-generation-inference:{engine.version}"
+        return f"ghcr.io/huggingface/text-generation-inference:{version}"
     if backend == "tensorrt-llm":
-        return f"nvcr.io/nvidia/tensorrt-llm/release:{engine.version}"
+        return f"nvcr.io/nvidia/tensorrt-llm/release:{version}"
     raise UsageError(
         "engine.image: Triton's images are named by month, not by TensorRT-LLM's version; give the "
         "one that fits your model repository, nvcr.io/nvidia/tritonserver:YY.MM-trtllm-python-py3"

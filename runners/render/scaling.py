@@ -107,6 +107,7 @@ def _keda(profile: Profile) -> Object:
         "serverAddress": wanted.prometheus,
         "query": wanted.query,
     }
+    # KServe reads `value` only, and KEDA takes it per replica.
     target = {"type": "Value", "value": f"{wanted.target:g}"}
     return {"type": "External", "external": {"metric": source, "target": target}}
 

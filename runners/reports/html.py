@@ -155,7 +155,7 @@ def _figures(
     rows = {row.key: row for row in latency_rows(results)}
     slo = facts.profile_data.get("slo")
     slo = slo if isinstance(slo, Mapping) else {}
-    chunks = read_chunks(run)
+    chunks = read_chunks(run, requests)
     gaps = np.empty(0) if chunks is None else chunk_gaps_ms(chunks, requests)
     absent = (
         "The times of chunks were not kept in this run."

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 from pyarrow import ArrowException
 
+from runners.measure.chunks import Chunks
+from runners.measure.chunks import read_chunks as chunks_of
 from runners.rundir import RunDirectory
 from runners.telemetry.engine_names import names_spoken
 
@@ -38,13 +40,6 @@ class Requests:
     measured: npt.NDArray[np.bool_]
     error: list[str | None]
     error_detail: list[str | None]
-
-
-@dataclass(frozen=True)
-class Chunks:
-    request_id: npt.NDArray[np.int64]
-    arrival_s: Floats
-    tokens: Floats
 
 
 def _read(run: RunDirectory, name: str) -> pd.DataFrame | None:
@@ -99,16 +94,13 @@ def read_requests(run: RunDirectory, window: Mapping[str, Any]) -> Requests | No
     )
 
 
-def read_chunks(run: RunDirectory) -> Chunks | None:
-    table = _read(run, "chunks.parquet")
-    if table is None:
+def read_chunks(run: RunDirectory, requests: Requests | None) -> Chunks | None:
+    """The chunks of these requests, or None where they were not kept or cannot be read."""
+    ids = np.empty(0, np.int64) if requests is None else requests.request_id
+    try:
+        return chunks_of(run / "chunks.parquet", int(ids.max(initial=-1)) + 1)
+    except (OSError, KeyError, ValueError, ArrowException):
         return None
-    tokens = table.get("tokens", pd.Series(np.nan, index=table.index))
-    return Chunks(
-        request_id=table["request_id"].to_numpy(dtype="int64"),
-        arrival_s=_seconds(table, "arrival_ns"),
-        tokens=_floats(tokens),
-    )
 
 
 def read_server(run: RunDirectory) -> pd.DataFrame | None:
@@ -125,7 +117,8 @@ def thin(values: npt.NDArray[Any], points: int) -> npt.NDArray[np.int64]:
 
 def distribution(values: Floats, points: int = 600) -> tuple[Floats, Floats]:
     """(sorted values, the share of values at or below each), dense towards the tail."""
-    values = np.sort(values[np.isfinite(values)])
+    values = values[np.isfinite(values)]
+    values.sort()
     size = len(values)
     share = (np.arange(size) + 0.5) / size if size else np.empty(0)
     if size <= points:
@@ -138,24 +131,25 @@ def distribution(values: Floats, points: int = 600) -> tuple[Floats, Floats]:
 
 def chunk_gaps_ms(chunks: Chunks, requests: Requests | None) -> Floats:
     """Gaps between successive content arrivals of each measured request, pooled."""
-    keep = np.ones(len(chunks.arrival_s), dtype=bool)
+    wanted = np.zeros(len(chunks.chunks), dtype=bool)
     if requests is not None:
-        keep = np.isin(chunks.request_id, requests.request_id[requests.measured])
-    ids, arrivals = chunks.request_id[keep], chunks.arrival_s[keep]
-    order = np.lexsort((arrivals, ids))
-    ids, arrivals = ids[order], arrivals[order]
-    return np.asarray(np.diff(arrivals)[np.diff(ids) == 0] * 1e3, dtype="float64")
+        wanted[requests.request_id[requests.measured]] = True
+    return chunks.gaps(wanted)
 
 
 def tokens_per_second(chunks: Chunks) -> tuple[Floats, Floats, float] | None:
     """(bin starts, tokens/s in each, bin width in s); None where tokens are unknown."""
-    known = np.isfinite(chunks.tokens) & np.isfinite(chunks.arrival_s)
-    if not known.any():
+    first, last = np.inf, -np.inf
+    for arrival, _ in chunks.arrivals():
+        first, last = min(first, arrival.min() / 1e9), max(last, arrival.max() / 1e9)
+    if first > last:
         return None
-    arrivals, tokens = chunks.arrival_s[known], chunks.tokens[known]
-    first, last = np.floor(arrivals.min()), np.floor(arrivals.max())
+    first, last = np.floor(first), np.floor(last)
     width = float(max(1.0, np.ceil((last - first + 1) / _MAX_STEPS)))
-    sums = np.bincount(((arrivals - first) // width).astype("int64"), weights=tokens)
+    sums = np.zeros(int((last - first) // width) + 1)
+    for arrival, tokens in chunks.arrivals():
+        place = ((arrival / 1e9 - first) // width).astype("int64")
+        sums += np.bincount(place, weights=tokens, minlength=len(sums))
     return first + np.arange(len(sums)) * width, sums / width, width
 
 

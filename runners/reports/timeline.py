@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from runners.measure.chunks import Chunks
 from runners.reports.plots import ACCENT, BAD, INK, MUTED, Figure, axis, layout, rounded, titled
 from runners.reports.series import (
     MAX_POINTS,
-    Chunks,
     Floats,
     Requests,
     gauge,

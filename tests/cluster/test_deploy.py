@@ -18,7 +18,7 @@ from runners.targets import TargetOptions
 from runners.targets.endpoint import Endpoint
 from tests.cluster.conftest import MakeCluster, Playground
 from tests.kube import stories
-from tests.kube.timeline import Scenario
+from tests.kube.timeline import Scenario, Step
 from tests.targets.openai_server import Behaviour, serving
 
 MakeProfile = Callable[..., Profile]
@@ -153,7 +153,7 @@ def test_what_others_made_is_not_touched(
     )
     before = playground.server.find("inferenceservices.serving.kserve.io", "llama")
     with (
-        pytest.raises(TargetError, match="was not made by this toolkit.*--existing llama"),
+        pytest.raises(TargetError, match=r"was not made by this toolkit.*--existing llama"),
         opened(playground, kserve_profile(), run),
     ):
         pass
@@ -201,7 +201,7 @@ def test_expired_credentials_are_named(
     playground = make_cluster(stories.COLD, speed=40.0)
     playground.cluster.at(30, playground.server.revoke_token)
     with (
-        pytest.raises(TargetError, match="401 Unauthorized.*log in to the cluster again"),
+        pytest.raises(TargetError, match=r"401 Unauthorized.*log in to the cluster again"),
         opened(playground, kserve_profile(), run),
     ):
         pass
@@ -233,7 +233,7 @@ def test_a_model_that_does_not_answer(
 ) -> None:
     playground = make_cluster(stories.FAST)
     with (
-        pytest.raises(DeployError, match="all pods are ready, but no token came.*max_tokens"),
+        pytest.raises(DeployError, match=r"all pods are ready, but no token came.*max_tokens"),
         opened(playground, kserve_profile(), run, behaviour=Behaviour(answer_status=400)),
     ):
         pass
@@ -301,7 +301,7 @@ def test_deleted_by_someone_else_under_load(
     make_cluster: MakeCluster, kserve_profile: MakeProfile, run: RunDirectory
 ) -> None:
     playground = make_cluster(stories.FAST, speed=20.0)
-    scenario = replace(stories.FAST, service=(stories.Step(60.0, "deleted", ""),))
+    scenario = replace(stories.FAST, service=(Step(60.0, "deleted", ""),))
     playground.cluster.scripts["llama"] = scenario
     with (
         pytest.raises(DeployError, match="InferenceService llama was deleted by someone else"),

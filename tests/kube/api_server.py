@@ -8,6 +8,7 @@ import secrets
 import selectors
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -247,22 +248,23 @@ class ApiServer:
                 ).start()
 
     def _serve(self, connection: socket.socket, address: Address) -> None:
-        with self._lock:
-            self._open.add(connection)
-        secured = connection
-        try:
+        with suppress(OSError):  # the client went away, which is its right
             if self._certificate:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 context.load_cert_chain(*self._certificate)
-                secured = context.wrap_socket(connection, server_side=True)
-            Handler(secured, address, self)
+                connection = context.wrap_socket(connection, server_side=True)
+            with connection:
+                self._answer(connection, address)
+
+    def _answer(self, connection: socket.socket, address: Address) -> None:
+        with self._lock:
+            self._open.add(connection)
+        try:
+            Handler(connection, address, self)
         except Reset:
-            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+            linger = struct.pack("ii", 1, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        except OSError:
-            pass  # the client went away, which is its right
         finally:
             with self._lock:
                 self._open.discard(connection)
-                self._watching.discard(secured)
-            secured.close()
+                self._watching.discard(connection)

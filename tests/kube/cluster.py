@@ -31,6 +31,7 @@ from tests.kube.plane import Double, Plane
 from tests.kube.predictor import Unsupported
 from tests.kube.schedule import Schedule
 from tests.kube.timeline import Scenario, Step
+from tests.kube.webhooks import Webhooks
 
 DELAY_S = 0.1
 TERMINATION_S = 2.0
@@ -50,6 +51,8 @@ class Cluster:
         self.scripts: dict[str, Scenario] = {}
         self.controllers = Controllers(self.plane, self._look_again)
         self.exposure = Exposure(self.plane, self.schedule, self.controllers)
+        self.webhooks = Webhooks()
+        server.writer.hooks.append(self.webhooks.admit)
         self._pods: dict[Place, int] = {}
         self._waiting: set[Place] = set()
         self._refused: dict[Place, str] = {}

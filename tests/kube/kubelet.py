@@ -5,6 +5,7 @@ plane. Wordings are those of Kubernetes 1.36.
 """
 
 import copy
+import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -144,8 +145,17 @@ def pulled(plane: Plane, pod: Object, step: Step) -> Object:
         "Image size: 9876543210 bytes."
     )
     tell(plane, pod, step.container, "Pulled", said, False)
-    of_container(pod, step.container)["imageID"] = f"{image.split('@')[0]}@sha256:{'ab' * 32}"
     return pod
+
+
+def image_id(image: str) -> str:
+    """Registry, repository and digest, without the tag, as containerd tells it."""
+    name, _, digest = image.partition("@")
+    head, slash, last = name.rpartition("/")
+    repository = head + slash + last.split(":")[0]
+    if "." not in repository.split("/")[0]:
+        repository = f"docker.io/{repository}"
+    return f"{repository}@{digest or 'sha256:' + hashlib.sha256(image.encode()).hexdigest()}"
 
 
 def present(plane: Plane, pod: Object, step: Step) -> Object:
@@ -205,6 +215,7 @@ def started(plane: Plane, pod: Object, step: Step) -> Object:
         pod["status"].update(podIP=address, podIPs=[{"ip": address}])
         condition(pod, plane, "PodReadyToStartContainers", True)
     found["state"] = {"running": {"startedAt": plane.timestamp()}}
+    found["imageID"] = image_id(found["image"])
     found["containerID"] = f"containerd://{secrets.token_hex(32)}"
     found["started"] = not probed(pod, name, "startupProbe")
     tell(plane, pod, name, "Created", f"Created container: {name}", False)

@@ -26,9 +26,8 @@ class Reader:
 
     def get(self, asked: Asked) -> Object:
         if asked.resource.plural == DEFINITIONS:
-            for item in self.definitions():
-                if item["metadata"]["name"] == asked.name:
-                    return item
+            for item in self.definitions(asked.name):
+                return item
             raise not_found(asked.resource, asked.name)
         item = self.store.get(asked.resource, asked.namespace, asked.name)
         return in_version(asked, item)
@@ -90,9 +89,9 @@ class Reader:
             )
         return revision, start, self._snapshots[snapshot]
 
-    def definitions(self) -> list[Object]:
-        """CustomResourceDefinitions of everything that is served, as an API server shows them."""
-        custom = [each for each in self.served if each.custom]
+    def definitions(self, only: str = "") -> list[Object]:
+        """CustomResourceDefinitions as an API server shows them; of all kinds, or only one."""
+        custom = [each for each in self.served if each.custom and only in ("", each.full_name)]
         shown = []
         for resource in sorted(custom, key=lambda each: each.full_name):
             item = copy.copy(self.schemas.definition(resource))

@@ -1,7 +1,7 @@
-"""Every scenario by its name: the ones that become ready and the ones that do not."""
+"""Every scenario by its name: those that become ready, those that fail, those without an end."""
 
-from tests.kube.failures import FAILED
+from tests.kube.failures import ENDLESS, FAILED
 from tests.kube.stories import READY
 
-BY_NAME = {scenario.name: scenario for scenario in (*READY, *FAILED)}
-__all__ = ["BY_NAME", "FAILED", "READY"]
+BY_NAME = {scenario.name: scenario for scenario in (*READY, *FAILED, *ENDLESS)}
+__all__ = ["BY_NAME", "ENDLESS", "FAILED", "READY"]

@@ -1,7 +1,10 @@
 """The schemas behind validation and merging: KServe's definitions and Kubernetes' own."""
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,6 +17,7 @@ from tests.kube.resources import Resource
 
 Node = dict[str, Any]
 KUBERNETES = "1.36.0"
+CACHE = Path(__file__).resolve().parents[2] / ".cache" / "kserve-crds"
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,22 @@ def object_metadata() -> Schema:
 
 @cache
 def crd(path: Path) -> Node:
-    """A CustomResourceDefinition from its file (half a second for the largest)."""
+    """A CustomResourceDefinition from its file.
+
+    As YAML the largest take half a second, so a copy as JSON is kept between test runs.
+    """
+    text = path.read_bytes()
+    kept = CACHE / f"{hashlib.sha256(text).hexdigest()[:16]}.json"
+    if kept.is_file():
+        found: Node = json.loads(kept.read_bytes())
+        return found
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: Node = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    found = yaml.load(text, Loader=loader)
+    with suppress(OSError):  # a folder that cannot be written costs only time
+        CACHE.mkdir(parents=True, exist_ok=True)
+        fresh = kept.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps(found), encoding="utf-8")
+        fresh.replace(kept)
     return found
 
 

@@ -39,11 +39,11 @@ def test_discovery_leads_the_dynamic_client(
     assert untyped(client.VersionApi(api)).get_code().git_version.startswith("v1.")
     groups = {each.name for each in untyped(client.ApisApi(api)).get_api_versions().groups}
     assert {"apps", "batch", "serving.kserve.io", "authorization.k8s.io"} <= groups
-    definitions = untyped(client.CustomObjectsApi(api)).list_cluster_custom_object(
-        "apiextensions.k8s.io", "v1", "customresourcedefinitions"
+    name = "servingruntimes.serving.kserve.io"
+    definition = untyped(client.CustomObjectsApi(api)).get_cluster_custom_object(
+        "apiextensions.k8s.io", "v1", "customresourcedefinitions", name
     )
-    names = [each["metadata"]["name"] for each in definitions["items"]]
-    assert "llminferenceservices.serving.kserve.io" in names
+    assert [each["name"] for each in definition["spec"]["versions"]] == ["v1alpha1"]
 
 
 def test_without_kserve_its_kinds_are_not_served(api_server: Start, tmp_path: Path) -> None:
@@ -75,6 +75,8 @@ def test_strict_validation(api: client.ApiClient, custom: Any) -> None:
     twice["spec"]["predictor"]["model"]["env"] *= 2
     code, said = refusal(lambda: create(twice))
     assert (code, "Duplicate value" in said) == (422, True)
+    code, said = refusal(lambda: apply(api, twice))
+    assert (code, '.env: duplicate entries for key [name=\\"A\\"]' in said) == (500, True)
     bad_type = service(minReplicas="two")
     code, said = refusal(lambda: create(bad_type))
     assert (code, "must be of type integer" in said) == (422, True)
@@ -141,6 +143,47 @@ def test_apply_owns_gives_up_and_conflicts(api: client.ApiClient) -> None:
     assert "labels" not in gone["metadata"]
     assert gone["spec"]["predictor"]["minReplicas"] == 1  # theirs still applies it
     assert gone["spec"]["predictor"]["model"]["env"] == []
+
+
+def environment(item: Object) -> list[str]:
+    return [each["name"] for each in item["spec"]["predictor"]["model"]["env"]]
+
+
+def test_managers_share_a_keyed_list_and_an_update_takes_over(
+    api: client.ApiClient, custom: Any
+) -> None:
+    apply(api, service())
+    theirs = service()
+    theirs["spec"]["predictor"] = {"model": {**FORMAT, "env": [{"name": "B", "value": "2"}]}}
+    assert environment(apply(api, theirs, "theirs")) == ["A", "B"]
+    less = service()
+    del less["spec"]["predictor"]["model"]["env"]
+    left = apply(api, less)
+    assert environment(left) == ["B"]
+    left["spec"]["predictor"]["minReplicas"] = 5
+    custom.replace_namespaced_custom_object(*KIND, "demo", left, field_manager="kubectl-edit")
+    code, said = refusal(lambda: apply(api, service()))
+    assert code == 409
+    assert 'conflict with \\"kubectl-edit\\" using serving.kserve.io/v1beta1 at ' in said
+
+
+FORMAT = {"modelFormat": {"name": "vLLM"}}
+
+
+def test_core_kinds_take_strategic_patches(api: client.ApiClient, server: ApiServer) -> None:
+    containers = [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]
+    labels = {"app": "x"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    metadata = {"name": "d", "namespace": "bench"}
+    server.add({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec})
+    apps = untyped(client.AppsV1Api(api))
+    change = {"spec": {"template": {"spec": {"containers": [{"name": "b", "image": "2"}]}}}}
+    apps.patch_namespaced_deployment("d", "bench", change)
+    found = apps.read_namespaced_deployment("d", "bench")
+    images = {each.name: each.image for each in found.spec.template.spec.containers}
+    assert (images, found.spec.replicas) == ({"a": "1", "b": "2"}, 1)
+    assert found.metadata.generation == 2
 
 
 def test_replace_patch_and_status(api: client.ApiClient, custom: Any) -> None:

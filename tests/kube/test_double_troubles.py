@@ -129,6 +129,19 @@ def test_port_forward(api: client.ApiClient, server: ApiServer, echo: int) -> No
     nobody.close()
 
 
-def test_tls_and_tokens(api_server: Start, certificate: tuple[Path, Path], tmp_path: Path) -> None:
-    with connect(api_server(certificate=certificate), tmp_path) as api:
-        assert core_of(api).list_namespaced_pod("bench").items == []
+def test_resets_and_outages_over_tls(
+    api_server: Start, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    server = api_server(certificate=certificate)
+    with connect(server, tmp_path) as api:
+        core = core_of(api)
+        server.faults.reset()
+        with pytest.raises(HTTPError):
+            core.list_namespace()
+        running = untyped(watch.Watch)().stream(core.list_namespace, timeout_seconds=30)
+        next(running)
+        server.go_away()
+        with pytest.raises(HTTPError):
+            list(running)
+        server.come_back()
+        assert core.list_namespace().items

@@ -12,7 +12,7 @@ import pytest
 from kubernetes import client, watch
 
 from tests.kube.cluster import Cluster
-from tests.kube.connection import connect, untyped
+from tests.kube.connection import apply, connect, refusal, service, untyped
 from tests.kube.isvc_status import found_condition
 from tests.kube.kserve import LLMS, SERVICES
 from tests.kube.scenarios import BY_NAME
@@ -107,7 +107,7 @@ def test_scenario_leads_where_it_says(name: str, kserve_cluster: Start) -> None:
         seen = story(cluster)
         for word in expected.cause if name not in ("no-controller", "deleted-meanwhile") else ():
             assert word in seen
-        cluster.advance(3600)
+        cluster.advance(900)
         assert ready(cluster) != "True"
     cluster.advance(600)
     reasons = {each["reason"] for each in cluster.server.all("events", "bench")}
@@ -138,7 +138,7 @@ def test_a_slow_load_passes_the_progress_deadline_and_heals(kserve_cluster: Star
 
 
 def test_twenty_minutes_pass_while_a_client_watches(kserve_cluster: Start, tmp_path: Path) -> None:
-    cluster = kserve_cluster(SLOW, speed=3000)
+    cluster = kserve_cluster(SLOW)
     with connect(cluster.server, tmp_path) as api:
         custom: Any = client.CustomObjectsApi(api)
         group = ("serving.kserve.io", "v1beta1", "bench", "inferenceservices")
@@ -150,6 +150,7 @@ def test_twenty_minutes_pass_while_a_client_watches(kserve_cluster: Start, tmp_p
         ):
             states = event["object"].get("status", {}).get("modelStatus", {}).get("states", {})
             loading.append(states.get("targetModelState"))
+            cluster.run(speed=3000)  # time passes once somebody watches
             if found_condition(event["object"], "Ready").get("status") == "True":
                 watcher.stop()
     assert [each for each in dict.fromkeys(loading) if each] == ["Pending", "Loading", "Loaded"]
@@ -182,6 +183,34 @@ def test_stop_and_start_again(kserve_cluster: Start) -> None:
         cluster.plane.change(SERVICES, found, {**found, "metadata": annotated})
         cluster.advance(60)
         assert (len(cluster.server.all("pods", "bench")), ready(cluster)) == (pods, state)
+
+
+def test_a_changed_service_changes_its_deployment(kserve_cluster: Start) -> None:
+    cluster = kserve_cluster(FAST)
+    begin(cluster)
+    cluster.advance(60)
+    found = cluster.plane.find(SERVICES, "bench", "demo")
+    assert found is not None
+    changed = copy.deepcopy(found)
+    changed["spec"]["predictor"].update(minReplicas=3, maxReplicas=3)
+    cluster.plane.change(SERVICES, found, changed)
+    cluster.advance(10)
+    assert len(cluster.server.all("pods", "bench")) == 3
+    assert ready(cluster) == "False"
+    cluster.advance(60)
+    assert ready(cluster) == "True"
+
+
+def test_webhooks_deny_and_can_be_down(kserve_cluster: Start, tmp_path: Path) -> None:
+    cluster = kserve_cluster(FAST)
+    with connect(cluster.server, tmp_path) as api:
+        code, said = refusal(lambda: apply(api, service(minReplicas=2, maxReplicas=1)))
+        assert (code, "MaxReplicas cannot be less than MinReplicas" in said) == (403, True)
+        cluster.webhooks.running = False
+        code, said = refusal(lambda: apply(api, service(), dry_run="All"))
+        assert (code, "failed calling webhook" in said) == (500, True)
+        cluster.webhooks.running = True
+        assert apply(api, service())["metadata"]["name"] == "demo"
 
 
 @pytest.mark.parametrize("policy", ["Foreground", "Background"])
@@ -232,7 +261,11 @@ def test_what_happens_under_load(kserve_cluster: Start) -> None:
         begin(cluster)
         cluster.advance(80)
         (before,) = cluster.server.all("pods", "bench")
-        cluster.advance(80)
+        cluster.advance(20)
+        serving = scenario is ROLLED_UNDER_LOAD  # the old pod stays until the new one is ready
+        assert ready(cluster) == ("True" if serving else "False")
+        assert len(cluster.server.all("pods", "bench")) == 1 + serving
+        cluster.advance(60)
         (after,) = cluster.server.all("pods", "bench")
         assert before["metadata"]["uid"] != after["metadata"]["uid"]
         assert ready(cluster) == "True"

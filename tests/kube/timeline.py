@@ -1,6 +1,6 @@
 """The vocabulary of scenarios: steps with their times, and what they should lead to."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 SERVING = "kserve-container"
 INITIALIZER = "storage-initializer"
@@ -54,4 +54,3 @@ class Scenario:
     refused_pods: str = ""
     nodes: int = 3
     gpus_per_node: int = 4
-    facts: dict[str, str] = field(default_factory=dict)

@@ -176,6 +176,10 @@ def typed_patch_error(schema: Schema, manifest: Object, api_version: str) -> Sta
         shown = f"&value.valueUnstructured{{Value:{json.dumps(value)}}}"
         given = "string" if isinstance(value, str) and "integer" in place.types else shown
         lines.append(f"{merge_path(schema, manifest, path)}: expected {wanted}, got {given}")
+    lines += [
+        f"{merge_path(schema, manifest, path)}: duplicate entries for key {key}"
+        for path, key in repeated_entries(schema, manifest)
+    ]
     if not lines:
         return None
     listed = lines[0] if len(lines) == 1 else "errors:\n" + "\n".join(f"  {line}" for line in lines)
@@ -184,6 +188,24 @@ def typed_patch_error(schema: Schema, manifest: Object, api_version: str) -> Sta
     kind = f"{api_version if '/' in api_version else '/' + api_version}, Kind={manifest['kind']}"
     message = f"failed to create typed patch object ({who}; {kind}): {listed}"
     return StatusError(500, "", message)
+
+
+def repeated_entries(schema: Schema, value: Any, at: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Keyed lists in which a key stands twice, with that key as [name="a"]."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            declared = schema.field(name)
+            if declared is not None and not (not at and name in IDENTITY):
+                yield from repeated_entries(declared, inner, (*at, name))
+    elif isinstance(value, list):
+        seen = set()
+        for index, inner in enumerate(value):
+            if schema.list_type == "map" and isinstance(inner, dict):
+                key = merge_path(schema, value, (index,))
+                if key in seen:
+                    yield at, key
+                seen.add(key)
+            yield from repeated_entries(schema.items(), inner, (*at, index))
 
 
 def merge_path(schema: Schema, value: Any, path: Path) -> str:

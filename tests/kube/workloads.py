@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from datetime import datetime
 
 from tests.kube.admission import generated_name
 from tests.kube.errors import Object
@@ -48,18 +49,26 @@ def reconcile_deployment(plane: Plane, deployment: Object, refused: str) -> None
         current = plane.create(replica_set(deployment, name, len(sets) + 1))
         said = f"Scaled up replica set {name} from 0 to {wanted}"
         record(plane, deployment, Happening("ScalingReplicaSet", said, "Normal", CONTROLLER))
-    for old in sets:
-        if old["metadata"]["name"] != name:
-            for pod in owned_by(plane, "pods", old):
+    old_pods = [pod for pod in matching_pods(plane, deployment) if not owned(pod, current)]
+    if recreates(deployment) or ready_count(owned_by(plane, "pods", current)) >= wanted:
+        for pod in old_pods:
+            if "deletionTimestamp" not in pod["metadata"]:
                 plane.delete("pods", pod)
-    recreate = deployment["spec"]["strategy"]["type"] == "Recreate"
-    leaving = [pod for pod in matching_pods(plane, deployment) if not owned(pod, current)]
-    if not (recreate and leaving):
+    if not (recreates(deployment) and old_pods):
         scale(plane, current, wanted, refused)
     refresh(plane, deployment, current, refused)
 
 
 CONTROLLER = "deployment-controller"
+
+
+def recreates(deployment: Object) -> bool:
+    """Old pods go before new ones come; else they stay until their successors are ready."""
+    return bool(deployment["spec"]["strategy"].get("type") == "Recreate")
+
+
+def ready_count(pods: list[Object]) -> int:
+    return sum(found_condition(pod, "Ready").get("status") == "True" for pod in pods)
 
 
 def owned(pod: Object, replica: Object) -> bool:
@@ -140,10 +149,15 @@ def scale(plane: Plane, replica: Object, wanted: int, refused: str) -> None:
 
 def refresh(plane: Plane, deployment: Object, replica: Object, refused: str) -> None:
     """Counts and conditions of the ReplicaSet and the Deployment."""
-    pods = owned_by(plane, "pods", replica)
-    active = [pod for pod in pods if pod["status"].get("phase") not in ("Failed", "Succeeded")]
-    ready = sum(found_condition(pod, "Ready").get("status") == "True" for pod in active)
-    counts = {"replicas": len(active), "readyReplicas": ready, "availableReplicas": ready}
+    present = [
+        pod
+        for pod in matching_pods(plane, deployment)
+        if pod["status"].get("phase") not in ("Failed", "Succeeded")
+        and "deletionTimestamp" not in pod["metadata"]
+    ]
+    active = [pod for pod in present if owned(pod, replica)]
+    updated_ready, ready = ready_count(active), ready_count(present)
+    counts = {"replicas": len(present), "readyReplicas": ready, "availableReplicas": ready}
     shown = {key: value for key, value in counts.items() if value}
     held = plane.find(
         "replicasets.apps", replica["metadata"]["namespace"], replica["metadata"]["name"]
@@ -151,9 +165,9 @@ def refresh(plane: Plane, deployment: Object, replica: Object, refused: str) -> 
     if held is not None:
         seen = {"observedGeneration": held["metadata"]["generation"], "replicas": len(active)}
         wanted = {**held["spec"], "replicas": deployment["spec"]["replicas"]}
-        plane.change(
-            "replicasets.apps", held, {**held, "spec": wanted, "status": {**shown, **seen}}
-        )
+        if updated_ready:
+            seen |= {"readyReplicas": updated_ready, "availableReplicas": updated_ready}
+        plane.change("replicasets.apps", held, {**held, "spec": wanted, "status": seen})
     latest = plane.find(
         "deployments.apps", deployment["metadata"]["namespace"], deployment["metadata"]["name"]
     )
@@ -164,7 +178,7 @@ def refresh(plane: Plane, deployment: Object, replica: Object, refused: str) -> 
         **shown,
         "updatedReplicas": len(active),
         "unavailableReplicas": max(latest["spec"]["replicas"] - ready, 0),
-        "conditions": conditions(plane, latest, replica, ready, len(active), refused),
+        "conditions": conditions(plane, latest, replica, (updated_ready, ready), refused),
     }
     status = {key: value for key, value in status.items() if value != 0}
     revision = {REVISION: replica["metadata"]["annotations"][REVISION]}
@@ -176,10 +190,12 @@ def refresh(plane: Plane, deployment: Object, replica: Object, refused: str) -> 
 
 
 def conditions(
-    plane: Plane, deployment: Object, replica: Object, ready: int, active: int, refused: str
+    plane: Plane, deployment: Object, replica: Object, ready: tuple[int, int], refused: str
 ) -> list[Object]:
+    """ready: pods of the newest template that are, and all pods that are."""
     now, wanted = plane.timestamp(), deployment["spec"]["replicas"]
-    enough = ready >= max(wanted - (wanted // 4), 1) or wanted == 0
+    may_lack = 0 if recreates(deployment) else wanted // 4
+    enough = ready[1] >= wanted - may_lack
     found = [
         ("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
         if enough
@@ -190,7 +206,7 @@ def conditions(
             "Deployment does not have minimum availability.",
         )
     ]
-    found.append(progress(plane, deployment, replica, ready >= wanted, f"{active}/{ready}"))
+    found.append(progress(plane, deployment, replica, ready[0] >= wanted))
     if refused:
         name = generated_name(replica["metadata"]["name"] + "-")
         old = found_condition(deployment, "ReplicaFailure").get("message")
@@ -215,7 +231,7 @@ def conditions(
 
 
 def progress(
-    plane: Plane, deployment: Object, replica: Object, complete: bool, counts: str
+    plane: Plane, deployment: Object, replica: Object, complete: bool
 ) -> tuple[str, str, str, str]:
     """Progressing: times out after progressDeadlineSeconds without a change, and heals."""
     said = f'ReplicaSet "{replica["metadata"]["name"]}"'
@@ -237,6 +253,4 @@ def deadline_s(deployment: Object) -> int:
 
 
 def seconds_between(one: str, other: str) -> float:
-    from datetime import datetime
-
     return (datetime.fromisoformat(other) - datetime.fromisoformat(one)).total_seconds()

@@ -242,6 +242,49 @@ def test_a_body_may_end_with_the_connection() -> None:
     assert error_of(*one(play))[0] is None
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        [b"0\r\n\r\n"],
+        [b"0", b"\r\n\r\n"],
+        [b"0\r\n", b"\r\n"],
+        [b"0\r\n\r", b"\n"],
+        [b"0\r\nX-Trailer: a\r\n\r\n"],
+        [b"0;extension\r\nX-Trailer: a\r\n", b"\r\n"],
+    ],
+)
+def test_the_end_of_an_answer_is_seen_however_it_is_cut(tail: list[bytes]) -> None:
+    # Lines of \r\n put an empty line at the end of many reads, and of one in mid-event.
+    first, second = (event(text).replace(b"\n\n", b"\r\n\r\n") for text in ("a", "b"))
+
+    def play(talk: Conversation) -> None:
+        while talk.request():
+            whole = chunked(first, second, DONE)
+            cut = len(chunked(first)) + 20
+            for piece in (STREAM_HEAD, whole[:cut], whole[cut:], *tail):
+                talk.send(piece)
+                time.sleep(0.004)  # to be a packet, and a read, of its own
+
+    with serve(play) as server:
+        seen, _ = drive(server, 2, limits=replace(ONE_AT_A_TIME, timeout_ns=2_000_000_000))
+    assert [error_of(*pair)[0] for pair in seen] == [None, None]
+    assert [[chunk.bytes for chunk in answer.chunks] for _, answer in seen] == [[1, 1], [1, 1]]
+    assert server.log.connections == 1, "nothing of an answer is left on its connection"
+
+
+def test_a_stream_that_falls_silent_keeps_what_had_arrived() -> None:
+    def play(talk: Conversation) -> None:
+        talk.request()
+        for piece in (STREAM_HEAD, chunked(event("a")), chunked(event("b"))):
+            talk.send(piece)
+            time.sleep(0.01)
+        talk.sock.recv(1)
+
+    exchange, answer = one(play, replace(ONE_AT_A_TIME, timeout_ns=300_000_000))
+    assert error_of(exchange, answer)[0] == "timeout"
+    assert len(answer.chunks) == 2
+
+
 def test_a_kept_alive_connection_that_the_server_closed_is_replaced() -> None:
     def play(talk: Conversation) -> None:
         talk.request()

@@ -100,7 +100,9 @@ def test_only_what_arrives_inside_the_window_is_throughput(
     metrics = results["metrics"]
     assert metrics["output_throughput_tok_s"]["value"] == pytest.approx((19 * 5 + 2) / 1.9)
     assert metrics["request_throughput_req_s"]["value"] == pytest.approx((19 + 0.5) / 1.9)
-    assert metrics["total_throughput_tok_s"]["value"] == pytest.approx((19 * 5 + 2 + 19.5 * 10) / 1.9)
+    assert metrics["total_throughput_tok_s"]["value"] == pytest.approx(
+        (19 * 5 + 2 + 19.5 * 10) / 1.9
+    )
     assert metrics["ttft_ms"]["count"] == 20
 
 

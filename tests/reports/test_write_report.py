@@ -171,7 +171,8 @@ def test_without_results_it_says_what_to_do(tmp_path: Path) -> None:
 def test_series_agree_with_the_records(make_run: MakeRun) -> None:
     run = make_run()
     window = run.read_json("results.json")["window"]
-    requests, chunks = read_requests(run, window), read_chunks(run)
+    requests = read_requests(run, window)
+    chunks = read_chunks(run, requests)
     assert requests is not None
     assert chunks is not None
     table, pieces = (pd.read_parquet(run / f"{name}.parquet") for name in ("requests", "chunks"))

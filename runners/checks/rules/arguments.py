@@ -33,6 +33,8 @@ def standing(case: Case, name: str) -> tuple[Known, list[str]]:
         return "moved", []
     # The parser takes the beginning of a name for the whole where only one begins so.
     begun = sorted({flag for flag in flags if flag.startswith(base)}) if base else []
+    if base.startswith("no_"):
+        begun += sorted(f"no_{f}" for f in flags if flags[f].negatable and f.startswith(positive))
     if begun and "." not in name:
         return ("short", begun) if len(begun) == 1 else ("ambiguous", begun)
     return ("other version", []) if base in spans("flags") else ("never", [])
@@ -123,7 +125,16 @@ def renamed(case: Case) -> Iterator[Hit]:
             yield Hit(key, f"{until}: {outcome.why}.", "Remove the line.", gone, _unsure(case))
         elif isinstance(outcome, Refused):
             fix = outcome.fix[0].upper() + outcome.fix[1:]
-            yield Hit(key, f"{until}.", f"{fix}.", severity=_unsure(case))
+            inward = _into_section(case, name, value)
+            yield Hit(key, f"{until}.", f"{fix}.", inward, severity=_unsure(case))
+
+
+def _into_section(case: Case, name: str, value: Any) -> tuple[Change, ...]:
+    """A flag that speculative_config has a newer key for, which its own rule then writes."""
+    if name != "speculative_disable_by_batch_size" or not case.at_least(0, 24, 0):
+        return ()
+    moved = Moved(((("speculative_config", "disable_by_batch_size"), value),))
+    return _moves(case, name, moved)
 
 
 def _moves(case: Case, name: str, outcome: Moved) -> tuple[Change, ...]:

@@ -4,17 +4,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from functools import cache
 from typing import Any
 
 from runners.checks import amounts
 from runners.checks.case import Case
-from runners.checks.data import read_yaml
-from runners.checks.rule import REMOVE, Change, Hit, rule
-from runners.checks.tables import Option, version_key
+from runners.checks.rule import Change, Hit, rule
+from runners.checks.rules.arguments_switches import ARGS, options
+from runners.checks.tables import Option
 from runners.checks.values import said, type_name
 
-ARGS = "engine.args"
 # Numbers whose range other subjects look at: the scheduler, parallelism, LoRA, speculation.
 _RANGED_ELSEWHERE = frozenset(
     {
@@ -37,94 +35,8 @@ _RANGED_ELSEWHERE = frozenset(
 # Choices that other subjects look at.
 _CHOSEN_ELSEWHERE = frozenset({"kv_cache_dtype", "max_lora_rank", "quantization"})
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "f16": "float16", "fp32": "float32"}
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 # Numbers with a unit inside JSON, which vLLM expands before it reads the text.
 _UNIT = re.compile(r"[0-9][kKmMgGtT]\b")
-
-
-def _options(case: Case) -> Iterator[tuple[str, Any, Option]]:
-    """The arguments that are flags of this version, each with what is known of the flag."""
-    flags = case.release.flags
-    for name, value in case.args.items():
-        option = flags.get(name)
-        if option is not None:
-            yield name, value, option
-
-
-@rule(
-    "arguments.switch",
-    severity="error",
-    fails="silently",
-    basis="executed",
-    evidence="A switch takes no value: of `--enforce-eager false` the parser turns the switch on "
-    "and takes the word for a model's name that nobody reads; a second such word ends it with "
-    "`unrecognized arguments`, and so does `--no-…` of a switch without one.",
-    versions=">=0.10",
-)
-def switch(case: Case) -> Iterator[Hit]:
-    """A switch is true or false, and only true where it has no negation."""
-    for name, value, option in _options(case):
-        if option.kind != "bool" or value is True:
-            continue
-        key = f"{ARGS}.{name}"
-        if value is False:
-            if not option.negatable:
-                yield Hit(
-                    key,
-                    f"there is no --no-{name.replace('_', '-')}; leaving it out is the same.",
-                    "Remove the line.",
-                    (Change(key, REMOVE),),
-                )
-            continue
-        meant = _switched(value)
-        changes = () if meant is None else (Change(key, meant),)
-        effect = "turns it on all the same" if meant is False else "is read by nobody"
-        yield Hit(
-            key,
-            f"{name} is a switch; the word {said(value)} after it {effect}.",
-            f"{name}: {said(True if meant is None else meant)}",
-            changes,
-            severity="warning" if meant is not False and _stray_words(case) < 2 else None,
-        )
-
-
-def _stray_words(case: Case) -> int:
-    """Words on the command line that no flag takes; one is read as the model's name."""
-    strays = 0
-    for _, value, option in _options(case):
-        if option.kind == "bool" and not isinstance(value, bool):
-            strays += len(value) if isinstance(value, list) else 1
-        elif isinstance(value, list) and option.kind not in ("list", "any"):
-            strays += len(value) - 1
-    return strays
-
-
-def _switched(value: Any) -> bool | None:
-    text = str(value).strip().lower()
-    return True if text in _TRUE else False if text in _FALSE else None
-
-
-@rule(
-    "arguments.value-missing",
-    severity="error",
-    fails="at start-up",
-    basis="executed",
-    evidence="`--max-num-seqs` alone ends with `expected one argument`, `--no-max-num-seqs` with "
-    "`unrecognized arguments`.",
-)
-def value_missing(case: Case) -> Iterator[Hit]:
-    """A flag that takes a value is not a switch."""
-    for name, value, option in _options(case):
-        if not isinstance(value, bool) or option.kind in ("bool", "any"):
-            continue
-        if option.kind == "bool_or_str" and value:
-            continue
-        yield Hit(
-            f"{ARGS}.{name}",
-            f"{name} takes {type_name(option.kind)}, not {said(value)}.",
-            f"{name}: <{type_name(option.kind)}>" if value else "Remove the line.",
-            () if value else (Change(f"{ARGS}.{name}", REMOVE),),
-        )
 
 
 @rule(
@@ -137,7 +49,7 @@ def value_missing(case: Case) -> Iterator[Hit]:
 )
 def wrong_type(case: Case) -> Iterator[Hit]:
     """A flag's value is of its type."""
-    for name, value, option in _options(case):
+    for name, value, option in options(case):
         if isinstance(value, bool) or _fits(option, value):
             continue
         yield Hit(
@@ -152,9 +64,9 @@ def wrong_type(case: Case) -> Iterator[Hit]:
 
 def _swallowed(case: Case, option: Option, value: Any) -> bool:
     """Whether of a list the first word is used and the second passes for a model's name."""
-    if not isinstance(value, list) or not value or not case.at_least(0, 10, 0):
+    if not isinstance(value, list) or len(value) < 2 or not case.at_least(0, 10, 0):
         return False
-    return _stray_words(case) == 1 and _fits(option, value[0])
+    return _fits(option, value[0])
 
 
 _NUMBERS = ("int", "float", "human_int", "human_int_or_auto")
@@ -203,7 +115,7 @@ def _example(option: Option, value: Any) -> str:
 )
 def choice(case: Case) -> Iterator[Hit]:
     """A flag that offers choices gets one of them."""
-    for name, value, option in _options(case):
+    for name, value, option in options(case):
         if option.choices is None or isinstance(value, bool | Mapping) or name in _CHOSEN_ELSEWHERE:
             continue
         names = [str(item) for item in option.choices]
@@ -235,7 +147,7 @@ def choice(case: Case) -> Iterator[Hit]:
 )
 def out_of_range(case: Case) -> Iterator[Hit]:
     """A flag's number lies in its range."""
-    for name, value, option in _options(case):
+    for name, value, option in options(case):
         if not option.bounds or name in _RANGED_ELSEWHERE:
             continue
         number = amounts.number(value)
@@ -272,7 +184,7 @@ def out_of_range(case: Case) -> Iterator[Hit]:
 )
 def no_json(case: Case) -> Iterator[Hit]:
     """A flag that takes JSON gets a mapping, or text that is JSON."""
-    for name, value, option in _options(case):
+    for name, value, option in options(case):
         if option.kind not in ("json", "json_or_str") or isinstance(value, bool | Mapping):
             continue
         key = f"{ARGS}.{name}"
@@ -283,12 +195,14 @@ def no_json(case: Case) -> Iterator[Hit]:
                 yield Hit(key, why, f"{name}: '{said(text)}'", (Change(key, text),))
             continue
         text = str(value).strip()
-        if text in ("", "None") or (option.kind == "json_or_str" and not _braced(text)):
+        plain = option.kind == "json_or_str" and name != "hf_overrides"
+        if text in ("", "None") or (plain and not _braced(text)):
             continue
         if name == "speculative_config":
             fine = bool(case.speculation) or text == "{}"
         else:
-            fine = _is_json(text)
+            object_only = name in case.release.sections and case.at_least(0, 20, 0)
+            fine = _is_json(text) and (_braced(text) or not object_only)
         if fine:
             continue
         example = "{method: ngram, num_speculative_tokens: 3}"
@@ -343,52 +257,3 @@ def section_key(case: Case) -> Iterator[Hit]:
                 f'Did you mean "{close[0]}"?' if close else "Remove the line.",
                 severity=None if strict else "warning",
             )
-
-
-@cache
-def _variables() -> Mapping[str, tuple[str, str, str]]:
-    """Name of a variable → (flag, whole or number; first release; last release)."""
-    table = read_yaml("vllm_environment.yaml")
-    return {
-        name: (kind, first, last)
-        for kind, names in table.items()
-        for name, (first, last) in names.items()
-    }
-
-
-@rule(
-    "arguments.environment",
-    severity="error",
-    fails="at start-up",
-    basis="executed",
-    evidence="vllm/envs.py reads these with int() or float(), and since 0.11.2 the engine reads "
-    "all of them before it serves: `invalid literal for int() with base 10`.",
-    versions=">=0.8.2",
-)
-def environment(case: Case) -> Iterator[Hit]:
-    """Environment variables that vLLM reads as numbers hold numbers; a flag is 0 or 1."""
-    for name, value in case.environment.items():
-        if not name.startswith("VLLM_") or name not in _variables():
-            continue
-        kind, first, last = _variables()[name]
-        at = version_key(case.release.version)
-        if not version_key(first) <= at <= version_key(last) or _is_number(kind, value):
-            continue
-        meant = _switched(value) if kind == "flag" else None
-        wanted = {"flag": "0 or 1", "whole": "a whole number", "number": "a number"}[kind]
-        key = f"{'engine.env'}.{name}"
-        yield Hit(
-            key,
-            f"vLLM reads it as {wanted}, and {said(value)} is none.",
-            f'{name}: "{int(meant)}"' if meant is not None else f"{name}: <{wanted}>",
-            () if meant is None else (Change(key, str(int(meant))),),
-            severity=None if case.at_least(0, 11, 2) else "warning",
-        )
-
-
-def _is_number(kind: str, value: str) -> bool:
-    try:
-        float(value) if kind == "number" else int(value)
-    except ValueError:
-        return False
-    return True

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from runners.checks.case import Case
 from runners.checks.rule import REMOVE, Change, Hit, rule
-from runners.checks.unsupported import unsupported
-from runners.engines.arguments import engine_arguments
+from runners.checks.unsupported import translated, unsupported
 
 OTHERS = ("tgi", "tensorrt-llm")
 
@@ -43,11 +42,8 @@ def no_such_feature(case: Case) -> Iterator[Hit]:
 )
 def approximate(case: Case) -> Iterator[Hit]:
     """Some arguments of vLLM's name mean something a little different on another engine."""
-    try:
-        found = engine_arguments(case.profile).approximate
-    except (TypeError, ValueError, KeyError, AttributeError):
-        return
-    for each in found:
+    said = translated(case.profile)
+    for each in said.approximate if said else ():
         yield Hit(
             each.key,
             f"{each.why}.",

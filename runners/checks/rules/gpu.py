@@ -85,16 +85,20 @@ def too_old(case: Case) -> Iterator[Hit]:
     severity="error",
     fails="on deployment",
     basis="documents",
-    evidence="The images of vLLM, TGI, TensorRT-LLM and Triton need a GPU driver; KServe's "
-    "Hugging Face server has an image for CPUs.",
+    evidence="vLLM publishes a CPU image from 0.19 on and KServe's Hugging Face server has one; "
+    "those of TGI, TensorRT-LLM and Triton need a GPU driver.",
     engines=(),
     targets=("kserve",),
 )
 def no_cpu_image(case: Case) -> Iterator[Hit]:
     """Without a GPU, the engine's image must be one for CPUs."""
-    if case.on_cpu and case.backend != "vllm-huggingface" and case.profile.engine.image is None:
-        why = f"resources.gpu.count is 0, and the image of {case.backend} needs a GPU."
-        yield Hit(COUNT, why, "Set engine.image to a CPU image, or give the pod a GPU.")
+    if not case.on_cpu or case.profile.engine.image is not None:
+        return
+    if case.backend == "vllm-huggingface" or (case.backend == "vllm" and case.at_least(0, 19)):
+        return
+    older = f" {case.version}" if case.backend == "vllm" else ""
+    why = f"{COUNT} is 0, and there is no image of {case.backend}{older} for CPUs."
+    yield Hit(COUNT, why, "Set engine.image to a CPU image, or give the pod a GPU.")
 
 
 @rule(

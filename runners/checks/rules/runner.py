@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from runners.checks.case import Case
+from runners.checks.finding import Severity
 from runners.checks.rule import REMOVE, Change, Hit, rule
 from runners.checks.rules.scheduler import is_on
 
@@ -16,6 +17,17 @@ _POOLING = frozenset({"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model", 
 
 # Words by which repositories of embedding models and rerankers are called.
 _NAMED = re.compile(r"(^|[-_.])(bge|e5|gte|minilm|embed|embedding|embeddings|reranker)([-_.]|$)")
+# Families that are encoders without an exception.
+_SURE = re.compile(
+    r"(bge-(small|base|large|m3|reranker-(base|large))|(multilingual-)?e5-(small|base|large)"
+    r"|gte-(small|base|large)|all-(minilm|mpnet)|nomic-embed-text)([-_.]|$)"
+)
+
+
+def _severity(case: Case) -> Severity | None:
+    """An error where the architecture or the family is known, else a warning."""
+    name = case.profile.model.uri.rstrip("/").rpartition("/")[2].lower()
+    return None if case.model or _SURE.match(name) else "warning"
 
 
 def said_to_embed(case: Case) -> bool:
@@ -48,7 +60,7 @@ def generate_on_embedding(case: Case) -> Iterator[Hit]:
         RUNNER,
         "the model makes embeddings and cannot be run to generate text.",
         "Name a model that generates text; this toolkit measures generation.",
-        severity=None if case.model else "warning",
+        severity=_severity(case),
     )
 
 
@@ -68,7 +80,7 @@ def embedding_model(case: Case) -> Iterator[Hit]:
         "model.uri",
         "the model makes embeddings; every request for text is answered with an error.",
         "Name a model that generates text.",
-        severity=None if case.model else "warning",
+        severity=_severity(case),
     )
 
 

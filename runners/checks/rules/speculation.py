@@ -255,9 +255,9 @@ def mlp_speculator(case: Case) -> Iterator[Hit]:
 def mtp_target(case: Case) -> Iterator[Hit]:
     """The method mtp drafts with extra layers of the target, which has to have some."""
     drafting = case.drafting
-    if drafting is None or drafting.method != "mtp" or drafting.model is not None:
+    if drafting is None or drafting.method != "mtp":
         return
-    model = case.model
+    model = case.model if drafting.model is None else case.draft
     if model is None or model.draft_layers or model.model_type not in _WITHOUT_MTP:
         return
     swap = as_ngram(drafting, "n-gram lookup, as the model has no layers to draft")

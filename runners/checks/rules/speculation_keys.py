@@ -16,15 +16,15 @@ from runners.profiles.features import RENAMED, Dropped, Moved, Refused, version_
 
 # Keys that the engine fills in by itself and takes from a user as well.
 _INNER = frozenset(
-    [
+    {
         "target_model_config",
         "target_parallel_config",
         "draft_model_config",
         "draft_parallel_config",
-        "enable_chunked_prefill",
-        "disable_log_stats",
-    ]
+    }
 )
+# The same, up to 0.14, where a key that is not known does no harm.
+_INNER_ONCE = frozenset({"enable_chunked_prefill", "disable_log_stats"})
 _METHODS_ELSEWHERE = {
     "eagle": "eagle",
     "eagle3": "eagle3",
@@ -208,7 +208,7 @@ def key_unknown(case: Case) -> Iterator[Hit]:
     for key in drafting.config:
         if key in known or key in _INNER or key in _OLD_FLAGS or key in _ELSEWHERE:
             continue
-        if key in spans("keys"):
+        if key in spans("keys") or (key in _INNER_ONCE and not case.at_least(0, 15, 0)):
             continue
         close = get_close_matches(key, known, n=1, cutoff=0.7)
         yield Hit(

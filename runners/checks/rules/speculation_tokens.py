@@ -218,3 +218,35 @@ def hidden_states(case: Case) -> Iterator[Hit]:
             "it has to be told which layers to read.",
             "draft_model_config: {hf_config: {eagle_aux_hidden_state_layer_ids: [1, 2]}}",
         )
+
+
+@rule(
+    "speculation.draft-length",
+    severity="error",
+    fails="at start-up",
+    basis="executed",
+    evidence="ValueError `speculative_max_model_len=… cannot be larger than draft_max_model_len` "
+    "or `target_max_model_len`.",
+    versions=">=0.8.2",
+)
+def draft_length(case: Case) -> Iterator[Hit]:
+    """The draft's length is within its own and within the target's."""
+    drafting = case.drafting
+    if drafting is None or drafting.model is None or "max_model_len" not in drafting.config:
+        return
+    asked = whole(drafting.config["max_model_len"])
+    if asked is None or drafting.method in (*NGRAM, "suffix", "custom_class"):
+        return
+    limits = {
+        "the target's max_model_len": case.number("max_model_len"),
+        "the draft's own": case.draft.max_length if case.draft else None,
+    }
+    for name, limit in limits.items():
+        if limit is not None and 0 < limit < asked:
+            yield Hit(
+                drafting.place("max_model_len"),
+                f"{asked} is longer than {name} of {limit}.",
+                f"max_model_len: {limit}, or leave it out",
+                drafting.put(max_model_len=REMOVE),
+            )
+            return

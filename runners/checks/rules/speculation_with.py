@@ -149,7 +149,7 @@ def runner(case: Case) -> Iterator[Hit]:
     """VLLM_USE_V2_MODEL_RUNNER asks for no model runner that lacks the method."""
     drafting = case.drafting
     asked = case.environment.get("VLLM_USE_V2_MODEL_RUNNER", "").strip()
-    if drafting is None or asked not in ("0", "1"):
+    if drafting is None or (asked not in ("0", "1") and not case.on_cpu):
         return
     lacking = None
     if asked == "1":
@@ -158,14 +158,22 @@ def runner(case: Case) -> Iterator[Hit]:
         lacking = "the method dspark"
     elif drafting.config.get("enable_adaptive_verification") is True:
         lacking = "enable_adaptive_verification"
-    if lacking:
+    if lacking is None:
+        return
+    key = "engine.env.VLLM_USE_V2_MODEL_RUNNER"
+    if asked:
         which = "newer" if asked == "1" else "older"
-        key = "engine.env.VLLM_USE_V2_MODEL_RUNNER"
         yield Hit(
             key,
             f"the {which} model runner, which {asked} asks for, does not have {lacking}.",
             "Remove VLLM_USE_V2_MODEL_RUNNER: the engine then chooses.",
             (Change(key, REMOVE),),
+        )
+    else:
+        yield Hit(
+            drafting.place("method"),
+            f"a CPU has the older model runner only, which does not have {lacking}.",
+            "method: ngram, or a GPU",
         )
 
 
