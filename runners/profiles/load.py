@@ -180,13 +180,18 @@ def _one_tree(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[Node
 
 
 def _with_own_files(tree: Node) -> Node:
-    """Files that a profile names lie beside it, wherever the command is started."""
-    path = ("model", "chat_template")
-    node = tree.get(*path)
-    if node is None or node.where is None or not isinstance(node.value, str):
-        return tree
-    folder = Path(node.where.file).absolute().parent
-    return set_at(tree, path, replace(node, value=str(folder / Path(node.value).expanduser())))
+    """Files that a profile names lie beside it, wherever the command is started.
+
+    One that is not there is left as it is: relative to where the command runs.
+    """
+    for path in (("model", "chat_template"), ("load", "trace", "file")):
+        node = tree.get(*path)
+        if node is None or node.where is None or not isinstance(node.value, str):
+            continue
+        beside = Path(node.where.file).absolute().parent / node.value
+        if beside.is_file():
+            tree = set_at(tree, path, replace(node, value=str(beside)))
+    return tree
 
 
 def _other_engine(tree: Node, override: Override) -> Node:

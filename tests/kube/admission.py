@@ -3,18 +3,17 @@
 import base64
 import copy
 import random
-import string
 
 from tests.kube.errors import Object
 from tests.kube.resources import Resource
 from tests.kube.storage import Store
 
-RANDOM_NAME = "bcdfghjklmnpqrstvwxz2456789"
+NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 WITHOUT_SPEC = ("configmaps", "secrets", "events", "endpoints", "serviceaccounts")
 
 
 def generated_name(prefix: str) -> str:
-    return prefix + "".join(random.choices(RANDOM_NAME, k=5))
+    return prefix + "".join(random.choices(NAME_LETTERS, k=5))
 
 
 def complete(store: Store, resource: Resource, item: Object) -> Object:
@@ -112,7 +111,3 @@ def desired(item: Object) -> Object:
     kept = {key: value for key, value in item.items() if key not in ("metadata", "status")}
     deleted = item["metadata"].get("deletionTimestamp") is not None
     return {**kept, "deleted": deleted}
-
-
-def token_text(length: int = 24) -> str:
-    return "".join(random.choices(string.ascii_letters + string.digits, k=length))

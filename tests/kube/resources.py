@@ -16,7 +16,6 @@ EVERY_VERB = (
     "update",
     "watch",
 )
-KNOWN_KSERVE = ("0.15.2", "0.16.0", "0.17.1", "0.18.1", "0.19.0", "0.20.0")
 
 
 @dataclass(frozen=True)

@@ -108,11 +108,6 @@ def core_schema(group: str, version: str, kind: str) -> Schema:
     return OPEN if node is None else Schema(node, definitions)
 
 
-def object_metadata() -> Schema:
-    definitions = core_definitions()
-    return Schema(definitions["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"], definitions)
-
-
 @cache
 def crd(path: Path) -> Node:
     """A CustomResourceDefinition from its file.

@@ -5,7 +5,7 @@ import hashlib
 import json
 from datetime import datetime
 
-from tests.kube.admission import generated_name
+from tests.kube.admission import NAME_LETTERS, generated_name
 from tests.kube.errors import Object
 from tests.kube.happenings import Happening, record
 from tests.kube.isvc_status import found_condition
@@ -13,7 +13,6 @@ from tests.kube.plane import Plane
 from tests.kube.predictor import owner
 
 REVISION = "deployment.kubernetes.io/revision"
-SAFE = "bcdfghjklmnpqrstvwxz2456789"
 
 
 def owned_by(plane: Plane, kind: str, item: Object) -> list[Object]:
@@ -33,7 +32,7 @@ def owned_by(plane: Plane, kind: str, item: Object) -> list[Object]:
 def template_hash(deployment: Object) -> str:
     text = json.dumps(deployment["spec"]["template"], sort_keys=True)
     digest = hashlib.sha256(text.encode()).digest()
-    return "".join(SAFE[byte % len(SAFE)] for byte in digest[:10])
+    return "".join(NAME_LETTERS[byte % len(NAME_LETTERS)] for byte in digest[:10])
 
 
 def reconcile_deployment(plane: Plane, deployment: Object, refused: str) -> None:
