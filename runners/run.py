@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -125,7 +125,7 @@ def _drive(
 ) -> dict[str, Any]:
     """Build prompts, send them, scrape beside; returns the load facts."""
     from runners.load.drive import drive
-    from runners.telemetry.scrape import Scraper
+    from runners.telemetry.scrape import Scraper, write_scrapes
     from runners.workloads.prompts import make_prompts
 
     with progress.step("Making prompts") as step:
@@ -138,12 +138,14 @@ def _drive(
             lengths=schedule.input_tokens,
         )
         step.detail(f"{count} prompts")
-    scraper = (
-        Scraper(endpoint.metrics_url, ca_cert=endpoint.ca_cert, api_key_env=endpoint.api_key_env)
-        if endpoint.metrics_url
-        else None
-    )
-    with scraper or nullcontext(), progress.step("Driving load") as step:
+    urls = [endpoint.metrics_url] if endpoint.metrics_url else []
+    scrapers = [
+        Scraper(url, ca_cert=endpoint.ca_cert, api_key_env=endpoint.api_key_env)
+        for url in (*urls, *endpoint.more_metrics_urls)
+    ]
+    with ExitStack() as scraping, progress.step("Driving load") as step:
+        for scraper in scrapers:
+            scraping.enter_context(scraper)
         driven = drive(
             profile,
             schedule,
@@ -152,8 +154,7 @@ def _drive(
             directory,
             lambda sent: step.detail(f"{sent.done} answered, {sent.failed} failed"),
         )
-    if scraper is not None:
-        scraper.write(directory, driven.t0_ns)
+    write_scrapes(scrapers, directory, driven.t0_ns)
     # A port-forward begins on this machine and leads away from it.
     forwarded = endpoint.facts.get("route") == "port-forward"
     return driven.facts | {"shared_host": is_this_host(endpoint.base_url) and not forwarded}

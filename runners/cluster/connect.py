@@ -41,11 +41,21 @@ def connect(
         looked = os.environ.get("KUBECONFIG") or "~/.kube/config"
         raise TargetError(f"no Kubernetes cluster: there is no kubeconfig ({looked}); {WAYS_ON}")
     try:
-        # Known to everyone who may log in; an expired token shows here.
-        request(connection, "get", "/version", patience_s=10.0)
+        _see_that_it_answers(connection)
     except ApiError as error:
         raise explained(error, connection, "ask for its version") from error
     return connection
+
+
+def _see_that_it_answers(connection: Connection) -> None:
+    """One request that everyone may make who may log in; an expired token shows here."""
+    try:
+        request(connection, "get", "/version", patience_s=1.0)
+    except ApiError as error:
+        if error.status is None or not error.may_pass:
+            raise
+        # It is there and busy.
+        request(connection, "get", "/version", patience_s=15.0)
 
 
 def explained(error: ApiError, connection: Connection, doing: str) -> TargetError:

@@ -8,7 +8,7 @@ from typing import Any
 from runners.cluster.disturbances import Disturbances
 from runners.cluster.facts import cluster_facts, engine_facts
 from runners.cluster.logs import save_logs
-from runners.cluster.metrics import metrics_url
+from runners.cluster.metrics import metrics_urls
 from runners.cluster.session import Session, Started
 from runners.cluster.wait import DeployError
 from runners.profiles.model import Profile
@@ -36,14 +36,15 @@ def measured(
         "disturbances": disturbances,
         "cluster": cluster,
     }
-    with metrics_url(connection, started, session.ca_cert) as metrics:
+    with metrics_urls(connection, started, session.ca_cert) as metrics:
         endpoint = Endpoint(
             base_url=started.route.base_url,
             model=started.model,
             target=target,
             engine=session.profile.engine.name,
             engine_version=facts.pop("engine_version", None),
-            metrics_url=metrics,
+            metrics_url=metrics[0] if metrics else None,
+            more_metrics_urls=metrics[1:],
             tokenizer=tokenizer_of(session.profile),
             ca_cert=session.ca_cert,
             facts=facts,

@@ -15,35 +15,39 @@ _PATHS = ("/metrics", "/prometheus/metrics")
 
 
 @contextmanager
-def metrics_url(
+def metrics_urls(
     connection: Connection, started: Started, ca_cert: Path | None
-) -> Iterator[str | None]:
-    """The first address that answers in Prometheus' format; None where there is none.
+) -> Iterator[tuple[str, ...]]:
+    """One address per pod that answers in Prometheus' format, open with the context.
 
-    With one pod it is the route of the requests; else, and through a gateway, the pod itself:
-    by its address inside of the cluster, by a port-forward outside. Of several pods only one
-    can be read this way, and none is: its counters would not be those of the load.
+    With one pod it is the way of the requests; with several, and through a gateway, each pod
+    itself: by its address inside of the cluster, by a port-forward outside. Empty unless all
+    pods answer: the counters of some would not be those of the load.
     """
     with ExitStack() as stack:
-        found = None
-        if len(started.pods) == 1:
-            for base in _bases(connection, started, stack):
-                found = next(
-                    (base + path for path in _PATHS if _serves(base + path, ca_cert)), None
-                )
-                if found is not None:
-                    break
-        yield found
+        found = [_of_pod(connection, started, pod, stack, ca_cert) for pod in started.pods]
+        yield tuple(url for url in found if url) if all(found) else ()
 
 
-def _bases(connection: Connection, started: Started, stack: ExitStack) -> Iterator[str]:
-    pod = started.pods[0]
-    port = port_of(pod)
+def _of_pod(
+    connection: Connection, started: Started, pod: Object, stack: ExitStack, ca_cert: Path | None
+) -> str | None:
+    for base in _bases(connection, started, pod, stack):
+        found = next((base + path for path in _PATHS if _serves(base + path, ca_cert)), None)
+        if found is not None:
+            return found
+    return None
+
+
+def _bases(
+    connection: Connection, started: Started, pod: Object, stack: ExitStack
+) -> Iterator[str]:
+    port, alone = port_of(pod), len(started.pods) == 1
     if connection.in_cluster and (address := (pod.get("status") or {}).get("podIP")):
         yield f"http://{f'[{address}]' if ':' in address else address}:{port}"
-    if started.route.way != "gateway":
+    if alone and started.route.way != "gateway":
         yield started.route.base_url
-    if started.route.way != "port-forward" and not connection.in_cluster:
+    if not connection.in_cluster and not (alone and started.route.way == "port-forward"):
         yield f"http://127.0.0.1:{stack.enter_context(forwarded(connection, name_of(pod), port))}"
 
 

@@ -138,13 +138,20 @@ def _needed(
 
 def _rounds_for(deviation: float, size: float, most: int = 1000) -> int | None:
     """The fewest rounds with t(1 - a/2) + t(power) <= size / (deviation / sqrt(rounds))."""
+    if not _shows(most, deviation, size):
+        return None
+    low, high = FEWEST_ROUNDS - 1, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _shows(middle, deviation, size) else (middle, high)
+    return high
+
+
+def _shows(rounds: int, deviation: float, size: float) -> bool:
     from scipy.special import stdtrit
 
-    for rounds in range(FEWEST_ROUNDS, most + 1):
-        t = student(rounds - 1) + float(stdtrit(rounds - 1, POWER))
-        if t * deviation / math.sqrt(rounds) <= size:
-            return rounds
-    return None
+    t = student(rounds - 1) + float(stdtrit(rounds - 1, POWER))
+    return t * deviation / math.sqrt(rounds) <= size
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -20,7 +20,7 @@ _LOOK_FOR_TIMEOUTS_NS = 250_000_000
 _LONGEST_WAIT_S = 0.1
 _MANY_STREAMS = 64
 _BREATH_NS = 300_000
-_MOST_AT_ONCE = 64  # ready sockets, so that what is due to be sent waits for no more
+_MOST_AT_ONCE = 64  # reads, and sends: neither lets the other wait for more
 
 _READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 _WRITABLE = select.POLLOUT
@@ -98,7 +98,9 @@ class Client:
             now = monotonic_ns()
             if self._is_over(now):
                 upcoming = None
-            while upcoming is not None and self._may_send(upcoming, now, start_ns):
+            for _ in range(_MOST_AT_ONCE):
+                if upcoming is None or not self._may_send(upcoming, now, start_ns):
+                    break
                 self._begin(upcoming, start_ns, now)
                 now = monotonic_ns()
                 upcoming = None if self._is_over(now) else next(plan, None)

@@ -230,7 +230,7 @@ def say(value: dict[str, Any]) -> None:
 def main() -> int:
     die_with_parent()
     tighten_timers()
-    if not os.environ.get("NOSHORT"): ask_for_short_turns()
+    ask_for_short_turns()
     spec = Spec.read(Path(sys.argv[1]))
     url = urlsplit(spec.base_url)
     tls = (

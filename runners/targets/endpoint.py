@@ -13,6 +13,7 @@ class Endpoint:
     model: the name to send in requests.
     tokenizer: a directory or tokenizer.json that belongs to the model, where known.
     api_key_env: the environment variable that holds the key; its value is never kept.
+    more_metrics_urls: of further replicas behind the same address.
     host_header: the name to send where base_url is a gateway's address.
     facts: what start-up told, e.g. startup_s, model_weights_gib, kv_cache_gib,
         kv_cache_tokens, engine_arguments; a missing key was not measured.
@@ -24,6 +25,7 @@ class Endpoint:
     engine: str = "unknown"
     engine_version: str | None = None
     metrics_url: str | None = None
+    more_metrics_urls: tuple[str, ...] = ()
     tokenizer: Path | None = None
     api_key_env: str | None = None
     ca_cert: Path | None = None

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -104,39 +104,8 @@ class Scraper:
             self._client.close()
 
     def write(self, run: RunDirectory, t0_monotonic_ns: int) -> None:
-        """Parse what was kept and write server.parquet; nothing where no scrape succeeded.
-
-        t0_monotonic_ns: the instant that becomes 0. Raises OutputError.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        if all(scrape.body is None for scrape in self.scrapes):
-            return
-        times: list[int] = []
-        metrics: list[str] = []
-        labels: list[str] = []
-        values: list[float] = []
-        for scrape in self.scrapes:
-            for metric, label, value in _rows(scrape):
-                times.append(scrape.at_ns - t0_monotonic_ns)
-                metrics.append(metric)
-                labels.append(label)
-                values.append(value)
-        table = pa.table(
-            {
-                "t_ns": pa.array(times, pa.int64()),
-                "source": pa.array([self.source] * len(times), pa.string()),
-                "metric": pa.array(metrics, pa.string()),
-                "labels": pa.array(labels, pa.string()),
-                "value": pa.array(values, pa.float64()),
-            }
-        )
-        path = run / "server.parquet"
-        with writing(path):
-            draft = path.with_name(path.name + ".part")
-            pq.write_table(table, draft, compression="zstd")
-            draft.replace(path)
+        """`write_scrapes` of this one alone."""
+        write_scrapes([self], run, t0_monotonic_ns)
 
     def _open(self) -> None:
         import ssl
@@ -184,6 +153,46 @@ class Scraper:
 
     def _failed(self, at_ns: int, duration_ns: int, reason: str) -> None:
         self.scrapes.append(Scrape(at_ns + duration_ns // 2, duration_ns, None, reason[:200]))
+
+
+def write_scrapes(scrapers: Sequence[Scraper], run: RunDirectory, t0_monotonic_ns: int) -> None:
+    """Parse what was kept and write server.parquet; nothing where no scrape succeeded.
+
+    Each scraper is a source of its own. t0_monotonic_ns: the instant that becomes 0.
+    Raises OutputError.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if all(scrape.body is None for scraper in scrapers for scrape in scraper.scrapes):
+        return
+    times: list[int] = []
+    sources: list[str] = []
+    metrics: list[str] = []
+    labels: list[str] = []
+    values: list[float] = []
+    for scraper in scrapers:
+        for scrape in scraper.scrapes:
+            for metric, label, value in _rows(scrape):
+                times.append(scrape.at_ns - t0_monotonic_ns)
+                sources.append(scraper.source)
+                metrics.append(metric)
+                labels.append(label)
+                values.append(value)
+    table = pa.table(
+        {
+            "t_ns": pa.array(times, pa.int64()),
+            "source": pa.array(sources, pa.string()),
+            "metric": pa.array(metrics, pa.string()),
+            "labels": pa.array(labels, pa.string()),
+            "value": pa.array(values, pa.float64()),
+        }
+    )
+    path = run / "server.parquet"
+    with writing(path):
+        draft = path.with_name(path.name + ".part")
+        pq.write_table(table, draft, compression="zstd")
+        draft.replace(path)
 
 
 def _rows(scrape: Scrape) -> Iterator[tuple[str, str, float]]:

@@ -74,6 +74,13 @@ def test_the_flag_against_the_checkpoint(
     assert said(written(tmp_path, held, {"quantization": flag} if flag else {})) == rules
 
 
+def test_on_a_cpu_the_word_must_be_the_checkpoints_own(tmp_path: Path) -> None:
+    file = written(tmp_path, AWQ, {"quantization": "awq_marlin"})
+    without = file.read_text(encoding="utf-8").replace("type: H100", "count: 0")
+    file.write_text(without, encoding="utf-8")
+    assert said(file) == {"quantization.checkpoint-mismatch"}
+
+
 def test_a_description_beside_config_json_counts(tmp_path: Path) -> None:
     file = written(tmp_path, None, {"quantization": "gptq"})
     (tmp_path / "model" / "quantize_config.json").write_text('{"bits": 4}', encoding="utf-8")

@@ -311,3 +311,14 @@ def test_deleted_by_someone_else_under_load(
             playground.clock.sleep(5)
         pytest.fail("nobody stopped the load")
     assert playground.left() == []
+
+
+def test_every_replica_is_scraped(
+    make_cluster: MakeCluster, kserve_profile: MakeProfile, run: RunDirectory
+) -> None:
+    playground = make_cluster(stories.FAST)
+    with opened(playground, kserve_profile(serving={"replicas": 3}), run) as endpoint:
+        assert endpoint.metrics_url is not None
+        assert len({endpoint.metrics_url, *endpoint.more_metrics_urls}) == 3
+        assert len(playground.names("pods")) == 3
+    assert playground.left() == []

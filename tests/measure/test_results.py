@@ -106,6 +106,31 @@ def test_only_what_arrives_inside_the_window_is_throughput(
     assert metrics["ttft_ms"]["count"] == 20
 
 
+def test_waves_of_a_closed_loop_leave_rates_certain(
+    write_run: WriteRun, ok_request: Request
+) -> None:
+    # 16 slots, all answered every second: the work of any second is the same.
+    requests = [ok_request(i, 1000 * (i // 16), 1000 * (i // 16) + 50, 1000 * (i // 16) + 999)
+                for i in range(480)]  # fmt: skip
+    chunks = [(i, 1000 * (i // 16) + 190 * (k + 1), 1.0) for i in range(480) for k in range(5)]
+    metrics = checked(write_run(requests, chunks=chunks, window="fixed"))["metrics"]
+    total = metrics["total_throughput_tok_s"]
+    assert total["value"] == pytest.approx(16 * (10 + 5), rel=0.02)
+    assert total["high"] - total["low"] < 0.2 * total["value"]
+
+
+def test_a_load_that_changes_by_plan_has_no_one_rate(
+    write_run: WriteRun, ok_request: Request
+) -> None:
+    requests = steady(ok_request)
+    results = checked(write_run(requests, chunks=chunks_of(requests), load={"pattern": "stages"}))
+    for name in ("request_throughput_req_s", "output_throughput_tok_s"):
+        rate = results["metrics"][name]
+        assert rate["value"] > 0
+        assert (rate["low"], rate["high"]) == (None, None)
+        assert "stages changes by plan" in results["not_measured"][f"{name}.interval"]
+
+
 def test_few_long_requests_are_measured_to_their_last_arrival(
     write_run: WriteRun, ok_request: Request
 ) -> None:

@@ -200,7 +200,7 @@ def unknown(case: Case) -> Iterator[Hit]:
         close = get_close_matches(name, case.release.flags, n=1, cutoff=0.75)
         yield Hit(
             f"{ARGS}.{name}",
-            f"no release of vLLM has a flag {'--' + name.replace('_', '-')}.",
+            f"no release of vLLM that is known here has a flag --{name.replace('_', '-')}.",
             f'Did you mean "{close[0]}"?' if close else "Remove the line.",
             severity=_unsure(case),
         )

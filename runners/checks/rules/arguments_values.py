@@ -188,7 +188,8 @@ def no_json(case: Case) -> Iterator[Hit]:
         if option.kind not in ("json", "json_or_str") or isinstance(value, bool | Mapping):
             continue
         key = f"{ARGS}.{name}"
-        if isinstance(value, list):
+        wants_object = name == "speculative_config" or name in case.release.sections
+        if isinstance(value, list) and not wants_object:
             if option.kind == "json":
                 text = json.dumps(value, default=str)
                 why = "a list becomes several words, and the flag takes one text of JSON."
@@ -201,7 +202,7 @@ def no_json(case: Case) -> Iterator[Hit]:
         if name == "speculative_config":
             fine = bool(case.speculation) or text == "{}"
         else:
-            object_only = name in case.release.sections and case.at_least(0, 20, 0)
+            object_only = wants_object and case.at_least(0, 20, 0)
             fine = _is_json(text) and (_braced(text) or not object_only)
         if fine:
             continue

@@ -291,7 +291,7 @@ def target_percent(case: Case) -> Iterator[Hit]:
 
 @rule(
     "kserve.autoscaled",
-    severity="warning",
+    severity="info",
     fails="in the results",
     basis="practice",
     evidence="Percentiles over a changing number of replicas mix start-ups and queues with "

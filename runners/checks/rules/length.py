@@ -56,10 +56,11 @@ def limit(case: Case) -> int | None:
     "length.request-too-long",
     severity="error",
     fails="on each request",
-    basis="source",
-    evidence="vLLM up to 0.31 answers 400 when prompt and max_tokens together exceed "
-    "max_model_len (max_input_tokens = max_total_tokens - max_output_tokens); from 0.32 only "
-    "when one of both does. TGI: `inputs` tokens + `max_new_tokens` must be <= max_total_tokens.",
+    basis="executed",
+    evidence="Asked of a server of vLLM 0.32: 400 for max_tokens above max_model_len and for a "
+    "prompt as long as it; up to 0.31 also when both together exceed it (max_input_tokens = "
+    "max_total_tokens - max_output_tokens). TGI: `inputs` tokens + "
+    "`max_new_tokens` must be <= max_total_tokens.",
     engines=_ENGINES,
 )
 def request_too_long(case: Case) -> Iterator[Hit]:
@@ -96,10 +97,10 @@ def request_too_long(case: Case) -> Iterator[Hit]:
     "length.answer-cut",
     severity="warning",
     fails="silently",
-    basis="source",
-    evidence="vLLM from 0.32: TokenizeParams.max_input_tokens no longer subtracts the answer, and "
-    "get_max_tokens() takes the smaller of max_tokens and what the prompt leaves; TensorRT-LLM "
-    "deduces max_tokens from max_seq_len in the same way.",
+    basis="executed",
+    evidence="Asked of a server of vLLM 0.32: 200 tokens of prompt and max_tokens 100 in a context "
+    "of 256 give 56 tokens and status 200 (get_max_tokens takes what the prompt leaves); "
+    "TensorRT-LLM deduces max_tokens from max_seq_len in the same way.",
     engines=("vllm", "tensorrt-llm"),
 )
 def answer_cut(case: Case) -> Iterator[Hit]:

@@ -238,7 +238,9 @@ def checkpoint_mismatch(case: Case) -> Iterator[Hit]:
     name, held = formats.flag(case), formats.checkpoint_method(case.model)
     if not name or not held or name not in case.release.quantization:
         return
-    if formats.same_format(name, held) or name == "humming":
+    # On a CPU the engine does not take one word for another where AWQ is concerned.
+    exact = case.on_cpu and held == "awq" and case.at_least(0, 24)
+    if name in (held, "humming") or (formats.same_format(name, held) and not exact):
         return
     if name == "moe_wna16" and held in ("awq", "gptq"):
         return

@@ -78,7 +78,7 @@ def method_unknown(case: Case) -> Iterator[Hit]:
     spelled = "ngram" if stated == "[ngram]" else _spelled(stated, case)
     yield Hit(
         drafting.place("method"),
-        f"no release of vLLM has a method {stated!r}.",
+        f"no release of vLLM that is known here has a method {stated!r}.",
         f"method: {spelled}" if spelled else "method: ngram (or eagle3, mtp, draft_model, …)",
         drafting.put(method=spelled) if spelled == "ngram" else (),
         severity="warning" if _beyond(case) else None,

@@ -44,7 +44,7 @@ def async_refused(case: Case) -> Iterator[Hit]:
         method in _NEVER_ASYNC and (not case.at_least(0, 33, 0) or _first_runner(case))
     )
     if refused:
-        other = " or method: ngram_gpu" if method == "ngram" and case.at_least(0, 18, 1) else ""
+        other = ", or method: ngram_gpu" if method == "ngram" and case.at_least(0, 18, 1) else ""
         yield Hit(
             _ASYNC,
             f"vLLM {case.version} has no asynchronous scheduling with {method}.",

@@ -213,7 +213,7 @@ def key_unknown(case: Case) -> Iterator[Hit]:
         close = get_close_matches(key, known, n=1, cutoff=0.7)
         yield Hit(
             drafting.place(key),
-            f"no release of vLLM has a key {key!r} in speculative_config.",
+            f"no release of vLLM that is known here has a key {key!r}.",
             f'Did you mean "{close[0]}"?' if close else "Remove the line.",
             severity=_severity(case),
         )

@@ -107,10 +107,10 @@ def additional_properties(case: Case) -> Iterator[Hit]:
 @rule(
     "structured.request-backend",
     severity="warning",
-    fails="on each request",
-    basis="source",
-    evidence="SamplingParams._validate_structured_outputs: request-level structured output "
-    "backend selection is not supported.",
+    fails="silently",
+    basis="executed",
+    evidence="A server of vLLM 0.32 answers a request with _backend as one without it; up to 0.11 "
+    "a backend other than the engine's was refused (request-level backend selection).",
     versions=">=0.10",
 )
 def request_backend(case: Case) -> Iterator[Hit]:
@@ -120,13 +120,14 @@ def request_backend(case: Case) -> Iterator[Hit]:
     if isinstance(asked, Mapping) and "_backend" in asked:
         yield Hit(
             "workload.extra_body.structured_outputs",
-            "a request cannot choose its backend; the engine's start-up argument does.",
+            "a request cannot choose its backend: the engine's own is used.",
             "Remove _backend, and write structured_outputs_config: {backend: …} in engine.args.",
         )
     if "guided_decoding_backend" in body:
         yield Hit(
             "workload.extra_body.guided_decoding_backend",
-            "a request cannot choose its backend; the engine's start-up argument does.",
+            "a request cannot choose its backend: it is ignored, or up to 0.11 refused where it is "
+            "not the engine's.",
             "Remove it, and write structured_outputs_config: {backend: …} in engine.args.",
             (Change("workload.extra_body.guided_decoding_backend", REMOVE),),
         )
@@ -136,9 +137,9 @@ def request_backend(case: Case) -> Iterator[Hit]:
     "structured.older-request",
     severity="error",
     fails="in the results",
-    basis="source",
-    evidence="OpenAIBaseModel takes unknown fields: since their removal, guided_* fields get HTTP "
-    "200 and unconstrained text (vllm-project/vllm#53975).",
+    basis="executed",
+    evidence="A server of vLLM 0.32 answers guided_json with 200 and unconstrained text, as it "
+    "takes unknown fields (vllm-project/vllm#53975).",
     versions=">=0.12",
 )
 def older_request(case: Case) -> Iterator[Hit]:
@@ -229,9 +230,9 @@ def tokenizer(case: Case) -> Iterator[Hit]:
     "structured.schema",
     severity="error",
     fails="on each request",
-    basis="source",
-    evidence="StructuredOutputsParams takes exactly one of json, regex, choice, grammar, "
-    "json_object and structural_tag.",
+    basis="executed",
+    evidence="A server of vLLM 0.32 answers 400: you can only use one kind of constraints "
+    "(StructuredOutputsParams also refuses none).",
     versions=">=0.11",
 )
 def one_constraint(case: Case) -> Iterator[Hit]:
