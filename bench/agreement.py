@@ -55,25 +55,29 @@ class Asked:
         return "wrongly rejected" if early else "stricter: it fails later"
 
 
-def profiles(base: Any) -> Iterator[tuple[str, dict[str, Any], str | None, dict[str, Any]]]:
+def profiles() -> Iterator[tuple[str, dict[str, Any], str | None, dict[str, Any]]]:
     """(id, profile, what the engine is expected to say, case) of each case that can be put."""
     from tests.checks.test_rules import cases, variants
 
-    del base
-    for name, case in cases():
+    for id_, case in cases():
         if "why_not" in case:
             continue
         for side in ("fires", "spares"):
+            both = {"checkpoint": case.get("checkpoint", "llama"), "draft": case.get("draft")}
+            put_so = case | {
+                name: given.get(side) if isinstance(given, dict) else given
+                for name, given in both.items()
+            }
             expected = (case.get("real") or {}).get(side)
             for number, profile in enumerate(variants(case, side)):
-                yield f"{name}-{side}-{number}", profile, expected, case
+                yield f"{id_}-{side}-{number}", profile, expected, put_so
 
 
 def put(folder: Path) -> tuple[list[Asked], int]:
     """Every case put to both; and how many could not be put because of their version."""
     prepared: list[tuple[str, str, tuple[Finding, ...], Question, str | None]] = []
     left_out = 0
-    for name, profile, expected, case in profiles(None):
+    for name, profile, expected, case in profiles():
         loaded, ours = _ours(profile, folder / "case.yaml")
         if loaded is None or not loaded.profile.engine.version.startswith(CPU_VERSION):
             left_out += 1
@@ -100,10 +104,10 @@ def _ours(profile: dict[str, Any], file: Path) -> tuple[Loaded | None, tuple[Fin
 def _question(loaded: Loaded, case: dict[str, Any], folder: Path, name: str) -> Question:
     """The case's question with stand-ins for its model and draft."""
     standing = loaded.profile.engine.args
-    model = str(make_checkpoint(case.get("checkpoint", "llama"), folder))
+    model = str(make_checkpoint(case["checkpoint"] or "llama", folder))
     speculation = standing.get("speculative_config")
     if isinstance(speculation, dict) and isinstance(speculation.get("model"), str):
-        draft = case.get("draft") or DRAFTS.get(str(speculation.get("method")), "draft")
+        draft = case.get("draft") or DRAFTS.get(str(speculation.get("method")), "llama-draft")
         if draft in CHECKPOINTS and not speculation["model"].startswith("["):
             speculation["model"] = str(make_checkpoint(draft, folder))
     put = question(case_of(loaded), model, name)

@@ -150,7 +150,7 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
     "gemma2": GEMMA2,
     "bert": BERT,
     "deepseek-mtp": DEEPSEEK,
-    "draft": LLAMA | {"num_hidden_layers": 2},
+    "llama-draft": LLAMA | {"num_hidden_layers": 2},
     "draft-other-vocab": LLAMA | {"num_hidden_layers": 2, "vocab_size": 32000},
     "eagle3-draft": EAGLE3,
     "medusa": {

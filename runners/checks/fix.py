@@ -154,7 +154,9 @@ def _changes(target: Path, overrides: Sequence[Override]) -> list[Change]:
     except ProfileError:
         return []
     found: dict[str, Change] = {}
-    for _, hit, _ in hits(loaded):
+    # Translations first: a choice may be about what one of them is about to write.
+    by_choice = sorted(hits(loaded), key=lambda found: any(c.choice for c in found[1].changes))
+    for _, hit, _ in by_choice:
         if not any(change.key in found for change in hit.changes):
             found |= {change.key: change for change in hit.changes}
     return list(found.values())

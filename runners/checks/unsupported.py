@@ -45,6 +45,14 @@ _DECODING = {
 }
 
 
+# Arguments that the section `model` stands for.
+_OF_THE_MODEL = {
+    "enable_lora": "model.adapters",
+    "lora_modules": "model.adapters",
+    "chat_template": "model.chat_template",
+}
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A feature that a profile asks for, and the dotted key that asks."""
@@ -150,13 +158,21 @@ def _arguments(profile: Profile) -> Iterator[Unsupported]:
     said = translated(profile)
     for each in said.refused if said else ():
         name = each.key.rpartition(".")[2]
-        yield Unsupported(name, each.key, each.why, f"{each.fix[:1].upper()}{each.fix[1:]}.")
+        written = name in profile.engine.args or name not in _OF_THE_MODEL
+        key = each.key if written else _OF_THE_MODEL[name]
+        yield Unsupported(name, key, each.why, f"{each.fix[:1].upper()}{each.fix[1:]}.")
 
 
 def translated(profile: Profile) -> Arguments | None:
     """engine_arguments; None for values of a wrong type, of which other rules speak."""
+    model, args = profile.model, dict(profile.engine.args)
+    if model.adapters:
+        args["enable_lora"] = True
+        args["lora_modules"] = [{"name": a.name, "path": a.uri} for a in model.adapters]
+    if model.chat_template is not None:
+        args["chat_template"] = model.chat_template
     try:
-        return engine_arguments(profile)
+        return engine_arguments(profile, args)
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError):
         return None
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def start(loaded: Loaded, options: TargetOptions, flags: dict[str, Any]) -> int:
     """Begin a group; with --dry-run print what it would do. Returns the exit code."""
+    if flags["vary"]:
+        return _sweep(loaded, options, flags)
     experiment = _experiment(flags)
     assert experiment is not None
     first = experiment.next_round(loaded.profile, [])
@@ -34,6 +36,33 @@ def start(loaded: Loaded, options: TargetOptions, flags: dict[str, Any]) -> int:
     for finding in loaded.findings:
         progress.note(f"{finding.severity}: {finding.line()}")
     return _told(start_group(loaded, experiment, options, flags["out"], progress), flags)
+
+
+def _sweep(loaded: Loaded, options: TargetOptions, flags: dict[str, Any]) -> int:
+    from runners.cli.flags import overrides
+    from runners.experiments.run_group import start_group
+    from runners.experiments.sweep import read_axis, sweep_of
+
+    for name in ("saturate", "find_max", "until"):
+        if flags[name]:
+            raise UsageError(f"--vary and --{name.replace('_', '-')}: give one of them")
+    axes = [read_axis(text) for text in flags["vary"]]
+    sweep, profiles = sweep_of(str(loaded.path), overrides(flags), axes, flags["repeats"] or 1)
+    cells = len(sweep.usable) * len(sweep.loads)
+    steps = [
+        f"a sweep of {cells} cells, {sweep.repeats} round{'s' * (sweep.repeats > 1)} of each; "
+        f"{len(sweep.usable)} starts of a server",
+        *(f"refused: {each.name}: {each.refused}" for each in sweep.servers if each.refused),
+    ]
+    if flags["dry_run"]:
+        from runners.cli.show import show_plan
+
+        return show_plan(loaded, options, flags["as_json"], steps)
+    progress = _progress(flags)
+    for step in steps:
+        progress.note(step)
+    first = profiles[sweep.usable[0].name]
+    return _told(start_group(first, sweep, options, flags["out"], progress, profiles), flags)
 
 
 def resume(flags: dict[str, Any]) -> int:
@@ -85,6 +114,8 @@ def _experiment(flags: dict[str, Any]) -> "Experiment | None":
 
 def _rounds_text(experiment: "Experiment") -> str:
     kept = experiment.settings()
+    if experiment.kind in ("sweep", "comparison"):
+        return f"a {experiment.kind}"
     if experiment.kind == "find-max":
         return "a group: twice the load until an objective breaks, then between the two"
     if "repeats" not in kept:
@@ -138,6 +169,8 @@ def _settings_text(experiment: "Experiment") -> str:
         return "--saturate" if experiment.kind == "saturation" else "--find-max"
     if experiment.kind == "comparison":
         return f"the sides {', '.join(kept['sides'])}"
+    if experiment.kind == "sweep":
+        return "--vary"
     until = kept["until"]
     more = f" --until {until['metric']}:{until['percent']:g}" if until else ""
     return f"--repeats {kept['repeats']}{more}"

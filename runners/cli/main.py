@@ -128,6 +128,12 @@ class LazyGroup(click.Group):
     help="Repeat until the mean of a figure over runs is that precise, e.g. ttft_ms.p95:5; "
     "at most --repeats [10] rounds.",
 )
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="KEY=A,B…",
+    help="Sweep over the values of a profile key; repeatable, every combination is run.",
+)
 @click.option("--saturate", is_flag=True, help="Double the load until throughput stops growing.")
 @click.option(
     "--find-max", is_flag=True, help="Find the highest load that keeps the objectives (slo)."
@@ -162,7 +168,7 @@ def cli(ctx: click.Context, /, **flags: Any) -> int:
 
         return resume(flags)
     loaded = _load(flags)
-    if any(flags[name] for name in ("saturate", "find_max", "repeats", "until")):
+    if any(flags[name] for name in ("saturate", "find_max", "repeats", "until", "vary")):
         from runners.cli.groups import start
 
         return start(loaded, _target_options(flags), flags)

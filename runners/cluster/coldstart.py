@@ -1,4 +1,8 @@
-"""Cold starts as a measurement: stop the service, start it, wait for the first token; N times."""
+"""Cold starts as a measurement: N times from nothing to the first token.
+
+A service with a fixed number of replicas is stopped and started (serving.kserve.io/stop). One
+that scales to zero is left alone until it has; then a request wakes it, and waits.
+"""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -6,59 +10,83 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
-from runners.cluster.api import (
-    MERGE,
-    ApiError,
-    Connection,
-    Object,
-    listed,
-    path_of,
-    request,
-)
+from runners.cluster.api import MERGE, ApiError, Connection, Object, listed, path_of, request
 from runners.cluster.connect import explained
 from runners.cluster.seen import Goal, name_of
 from runners.cluster.session import Session, Started, bring_up
+from runners.cluster.wake import wake
 from runners.errors import TargetError
 from runners.rundir import RunDirectory
 
 STOP = "serving.kserve.io/stop"
 _STOPPED_S = 300.0
+# KEDA waits five minutes before it scales to zero, Knative one and a half.
+_SCALED_DOWN_S = 1800.0
 _LOOK_S = 0.5
 
 
 def measure_cold_starts(
     session: Session, first: Started, stack: ExitStack, count: int, run: RunDirectory
 ) -> Started:
-    """Stop and start the service `count` times; returns the last start.
+    """Start the service `count` times from nothing; returns the last start.
 
     The first start, which also pulled the image, is kept apart. Writes coldstarts.json:
-    {"first": start, "starts": [start], "summary": {phase: {"p50_s", "max_s"}}} with start =
-    {"phases": [{"name", "start_unix_s", "duration_s"}], "first_token_s": s}.
-    stack: holds what the running start needs; it is emptied and filled again.
+    {"by": "stop" | "request", "first": start, "starts": [start], "summary": {phase:
+    {"p50_s", "max_s"}}} with start = {"phases": [{"name", "start_unix_s", "duration_s"}],
+    "first_token_s": s}. stack: holds what the running start needs; emptied and filled again.
+    Raises TargetError.
     """
+    by_request = session.profile.serving.autoscaling.min_replicas == 0
+    if by_request and first.route.way == "port-forward":
+        raise TargetError(
+            "cold starts from zero need a way to the model that does not lead to one pod: "
+            "run inside of the cluster, or set serving.connect to gateway or node-port"
+        )
     starts: list[Started] = []
     latest = first
     for number in range(1, count + 1):
-        stack.close()
-        goal = latest.readiness.goal
-        with session.progress.step(f"stopping {goal.service}"):
-            _stop(session.connection, goal)
-        before = frozenset(name_of(pod) for pod in latest.pods) | goal.before
-        started_s = session.connection.clock.now()
-        _annotate(session.connection, goal, "false")
-        goal = replace(goal, started_s=started_s, before=before)
-        latest = bring_up(session, goal, stack, f"cold start {number} of {count}")
+        title = f"cold start {number} of {count}"
+        if by_request:
+            latest = _by_request(session, latest, stack, title)
+        else:
+            latest = _by_stopping(session, latest, stack, title)
         starts.append(latest)
         # Written after each: an interrupt keeps those that are done.
-        run.write_json("coldstarts.json", _summary(session.connection, first, starts))
+        told = _summary(session.connection, first, starts)
+        run.write_json("coldstarts.json", {"by": "request" if by_request else "stop", **told})
     return latest
 
 
-def _stop(connection: Connection, goal: Goal) -> None:
-    """Have KServe delete the workload and wait until its pods are gone. Raises TargetError."""
+def _by_stopping(session: Session, latest: Started, stack: ExitStack, title: str) -> Started:
+    connection, goal = session.connection, latest.readiness.goal
+    stack.close()
+    with session.progress.step(f"stopping {goal.service}"):
+        _annotate(connection, goal, "true")
+        _wait_until_gone(connection, goal, _STOPPED_S, f"after {STOP} was set")
+    goal = _next_goal(connection, latest)
+    _annotate(connection, goal, "false")
+    return bring_up(session, goal, stack, title)
+
+
+def _by_request(session: Session, latest: Started, stack: ExitStack, title: str) -> Started:
+    connection, goal = session.connection, latest.readiness.goal
+    stack.close()
+    with session.progress.step(f"waiting until {goal.service} has scaled to zero"):
+        _wait_until_gone(connection, goal, _SCALED_DOWN_S, "with no request to answer")
+    return wake(session, _next_goal(connection, latest), latest, stack, title)
+
+
+def _next_goal(connection: Connection, latest: Started) -> Goal:
+    """The same service, from now on, and other pods than those there were."""
+    goal = latest.readiness.goal
+    before = frozenset(name_of(pod) for pod in latest.pods) | goal.before
+    return replace(goal, started_s=connection.clock.now(), before=before)
+
+
+def _wait_until_gone(connection: Connection, goal: Goal, within_s: float, when: str) -> None:
+    """Wait until the service has no pods. Raises TargetError when it keeps some."""
     clock = connection.clock
-    _annotate(connection, goal, "true")
-    give_up = clock.now() + _STOPPED_S
+    give_up = clock.now() + within_s
     while True:
         try:
             left = listed(connection, "Pod", goal.selector)
@@ -69,8 +97,7 @@ def _stop(connection: Connection, goal: Goal) -> None:
         if clock.now() > give_up:
             names = ", ".join(map(name_of, left))
             raise TargetError(
-                f"{goal.kind} {goal.service} did not stop within {_STOPPED_S:g} s ({STOP}); "
-                f"still there: {names}"
+                f"{goal.kind} {goal.service} still has pods {within_s:g} s {when}: {names}"
             )
         clock.sleep(_LOOK_S)
 

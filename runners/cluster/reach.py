@@ -21,6 +21,14 @@ SMOKE_CONCURRENCY = 4
 SMOKE_RATE = 1.0
 _PROBE_S = 5.0
 _SETTLE_S = 20.0
+# For a way that is only tried: as long as its address may need to come to life.
+_BRIEFLY_S = {
+    "in-cluster": 0.0,
+    "load-balancer": 0.0,
+    "node-port": 5.0,
+    "gateway": 0.0,
+    "port-forward": 2.0,
+}
 _LOAD_BALANCER_S = 180.0
 _GATEWAY_SERVICES = (
     ("istio-system", "istio-ingressgateway"),
@@ -81,7 +89,10 @@ def reach(
         with ExitStack() as attempt:
             try:
                 for route in way(connection, served, attempt):
-                    why = _answers(connection, route, profile, ca_cert, name == wanted)
+                    settle_s = (
+                        _SETTLE_S if name == wanted or connection.in_cluster else _BRIEFLY_S[name]
+                    )
+                    why = _answers(connection, route, profile, ca_cert, settle_s)
                     if why is None:
                         stack.push(attempt.pop_all())
                         return route
@@ -125,18 +136,18 @@ def may_port_forward(profile: Profile) -> bool:
 
 
 def _answers(
-    connection: Connection, route: Route, profile: Profile, ca_cert: Path | None, patient: bool
+    connection: Connection, route: Route, profile: Profile, ca_cert: Path | None, settle_s: float
 ) -> str | None:
     """None when the route leads to a model server; else why it does not.
 
-    patient: routes and DNS take a moment to learn of a new service.
+    settle_s: routes and DNS take a moment to learn of a new service.
     """
-    give_up = connection.clock.now() + (_SETTLE_S if patient or connection.in_cluster else 0.0)
+    give_up = connection.clock.now() + settle_s
     while True:
         why = _probe(route, profile, ca_cert)
         if why is None or connection.clock.now() >= give_up:
             return why
-        connection.clock.sleep(1.0)
+        connection.clock.sleep(0.25)
 
 
 def _probe(route: Route, profile: Profile, ca_cert: Path | None) -> str | None:

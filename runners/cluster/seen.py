@@ -112,6 +112,7 @@ class Seen:
             for name, pod in self.kinds.get("Pod", {}).items()
             if not pod["metadata"].get("deletionTimestamp")
             and engine_container(pod)
+            and _label(pod, "component") in (None, "predictor")  # not a transformer's
             and name not in self.goal.before
         ]
         return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
@@ -133,6 +134,10 @@ class Seen:
             if involved(event).get("uid") in uids
         ]
         return sorted(found, key=event_time)
+
+
+def _label(item: Object, key: str) -> str | None:
+    return (item["metadata"].get("labels") or {}).get(key)
 
 
 def name_of(item: Object) -> str:

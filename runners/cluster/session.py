@@ -89,7 +89,7 @@ def bring_up(session: Session, goal: Goal, stack: ExitStack, title: str) -> Star
     readiness = Readiness(goal, connection.server)
     watches = stack.enter_context(Watches(connection, goal.wanted()))
     with session.progress.step(title) as step:
-        told = _teller(session.progress, readiness, step.detail)
+        told = teller(session.progress, readiness, step.detail)
         wait_until_ready(connection, watches, readiness, session.logs, told)
         told("")
         phases = _phases(readiness)
@@ -129,7 +129,7 @@ def _phases(readiness: Readiness) -> list[Phase]:
     return readiness.timeline.phases(names, max(1, readiness.goal.pods))
 
 
-def _teller(
+def teller(
     progress: Progress, readiness: Readiness, detail: Callable[[str], None]
 ) -> Callable[[str], None]:
     """Says each phase once when it is over, and shows what is waited for meanwhile."""

@@ -13,6 +13,7 @@ from runners.experiments.find_max import FindMax
 from runners.experiments.repeats import Precision, Repeats
 from runners.experiments.rounds import Experiment, Finished, Round
 from runners.experiments.saturation import Saturation
+from runners.experiments.sweep import sweep_again
 from runners.profiles.inherit import Override
 from runners.profiles.load import Loaded, load_profile
 from runners.run import write_plan
@@ -20,6 +21,7 @@ from runners.rundir import RunDirectory, fresh_path, writing
 from runners.targets import TargetOptions
 
 SCHEMA_VERSION = 1
+_FAILED: dict[str, Any] = {"verdict": {"status": "invalid", "reasons": []}, "metrics": {}}
 _FRESH = "every round has prompts of its own, so that none finds another's in the prefix cache"
 _LISTED = (
     "every round sends the workload's own list: those after the first may find their prompts "
@@ -42,6 +44,7 @@ class Group:
 
     loaded: the profile that all rounds share. findings: what the validator said of it.
     rounds: in the order in which they were begun. unfinished: runs that were moved aside.
+    failures: rounds of a sweep that could not be made, with the reason; they are not retried.
     """
 
     directory: RunDirectory
@@ -51,6 +54,7 @@ class Group:
     options: TargetOptions
     rounds: list[Begun] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
+    failures: list[tuple[Round, str]] = field(default_factory=list)
 
     def profile(self, side: str | None) -> Loaded:
         """The profile of a side; of the group itself for None. Raises ProfileError."""
@@ -73,7 +77,8 @@ class Group:
         return sorted(found, key=lambda each: each.round.index)
 
     def next_round(self) -> Round | None:
-        return self.experiment.next_round(self.loaded.profile, self.finished())
+        gone = [Finished(each, "", _FAILED) for each, _ in self.failures]
+        return self.experiment.next_round(self.loaded.profile, [*self.finished(), *gone])
 
 
 def create_group(
@@ -121,6 +126,7 @@ def open_group(reference: str, out: Path) -> Group:
             _options(kept["options"]),
             [_begun(each) for each in kept["runs"]],
             list(kept["unfinished"]),
+            [(_round(each), each["reason"]) for each in kept.get("failures", [])],
         )
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise UsageError(
@@ -216,6 +222,8 @@ def _options(kept: dict[str, str | None]) -> TargetOptions:
 def _experiment(kind: str, settings: dict[str, Any]) -> Experiment:
     if kind == "saturation":
         return Saturation()
+    if kind == "sweep":
+        return sweep_again(settings)
     if kind == "find-max":
         return FindMax(settings["precision"])
     if kind == "comparison":
@@ -225,5 +233,8 @@ def _experiment(kind: str, settings: dict[str, Any]) -> Experiment:
 
 
 def _begun(kept: dict[str, Any]) -> Begun:
-    coming = Round(kept["round"] - 1, kept["name"], kept["seed"], kept["varied"], kept.get("side"))
-    return Begun(coming, kept["run"], kept["start"])
+    return Begun(_round(kept), kept["run"], kept["start"])
+
+
+def _round(kept: dict[str, Any]) -> Round:
+    return Round(kept["round"] - 1, kept["name"], kept["seed"], kept["varied"], kept.get("side"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runners.errors import BenchError, Exit, worst
+from runners.errors import BenchError, Exit, TargetError, UsageError, worst
 from runners.experiments.group import (
     Begun,
     Group,
@@ -19,6 +19,7 @@ from runners.experiments.group import (
 )
 from runners.experiments.rounds import Experiment, Round
 from runners.experiments.summary import is_complete, write_summary
+from runners.experiments.sweep import Sweep
 from runners.profiles.load import Loaded
 from runners.progress import Progress
 from runners.run import drive_round, measure_and_report, signals_interrupt, write_plan
@@ -138,14 +139,36 @@ def _drive_all(group: Group, progress: Progress) -> str:
     served: dict[str | None, tuple[RunDirectory, Endpoint]] = {}
     with ExitStack() as started:
         while coming is not None and state == "done":
-            if coming.side not in served:
-                if not group.experiment.together:
-                    started.close()
-                    served.clear()
-                served[coming.side] = _start(group, coming.side, started, progress)
-            state = _drive_one(group, coming, *served[coming.side], progress)
+            if coming.side not in served and not group.experiment.together:
+                started.close()
+                served.clear()
+            try:
+                if coming.side not in served:
+                    served[coming.side] = _start(group, coming.side, started, progress)
+                state = _drive_one(group, coming, *served[coming.side], progress)
+            except (TargetError, UsageError) as failure:
+                if not isinstance(group.experiment, Sweep):
+                    raise
+                _give_up(group, coming, failure, progress, server=coming.side not in served)
+            if state == "stopped" and isinstance(group.experiment, Sweep):
+                state = "done"
+                started.close()
+                served.clear()
             coming = group.next_round()
     return state
+
+
+def _give_up(
+    group: Group, coming: Round, failure: BenchError, progress: Progress, *, server: bool
+) -> None:
+    """Record what a sweep could not make: one cell, or all that is left of a server."""
+    set_aside(group, [begun.run for begun in group.rounds if begun.round.index == coming.index])
+    left: Round | None = coming
+    while left is not None and (left is coming or (server and left.side == coming.side)):
+        group.failures.append((left, str(failure)))
+        progress.note(f"{left.name}: failed: {failure}")
+        left = group.next_round()
+    write_summary(group, "running")
 
 
 def _start(

@@ -3,15 +3,24 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import stdev
 from typing import Any
 
 from runners.experiments.compare import compare
 from runners.experiments.comparison import Comparison
 from runners.experiments.group import Begun, Group, asked_json
-from runners.experiments.rounds import Finished, Results, figure, metric_names, stat_of, why_missing
+from runners.experiments.rounds import (
+    Finished,
+    Results,
+    Round,
+    figure,
+    metric_names,
+    stat_of,
+    why_missing,
+)
 from runners.experiments.sides import Side
+from runners.experiments.sweep import Sweep
 from runners.measure.statistics import CONFIDENCE, repeat_interval
 from runners.measure.table import csv_row
 from runners.rundir import RunDirectory
@@ -36,7 +45,7 @@ def write_summary(group: Group, state: str) -> dict[str, Any]:
     """
     summary = summarised(group, state)
     group.directory.write_json("group.json", summary)
-    group.directory.write_text("results.csv", table(group.finished()))
+    group.directory.write_text("results.csv", table(group.finished(), _server_values(group)))
     return summary
 
 
@@ -51,6 +60,7 @@ def summarised(group: Group, state: str) -> dict[str, Any]:
         "state": state,
         "runs": [_run_json(group, begun) for begun in group.rounds],
         "unfinished": group.unfinished,
+        "failures": [_failure_json(each, reason) for each, reason in group.failures],
         "conclusion": {"text": conclusion.text, **conclusion.facts},
         "verdict": verdict_of_runs(finished),
         "simulated": any(each.results["simulated"] for each in finished),
@@ -98,6 +108,17 @@ def _run_json(group: Group, begun: Begun) -> dict[str, Any]:
         "state": state,
         "status": verdict["status"],
         "reasons": verdict["reasons"],
+    }
+
+
+def _failure_json(coming: Round, reason: str) -> dict[str, Any]:
+    return {
+        "round": coming.index + 1,
+        "name": coming.name,
+        "seed": coming.seed,
+        "varied": coming.varied,
+        "side": coming.side,
+        "reason": reason,
     }
 
 
@@ -174,14 +195,29 @@ def _step(each: Finished) -> dict[str, Any]:
     return {"round": each.round.index + 1, "run": each.run, **load, "status": status, **stats}
 
 
-def table(finished: Sequence[Finished]) -> str:
-    """results.csv: a row per finished run; round, seed and what varied, then a run's columns."""
+def _server_values(group: Group) -> dict[str | None, dict[str, Any]]:
+    """By side: the settings of its server, for the sides of a sweep."""
+    experiment = group.experiment
+    if not isinstance(experiment, Sweep):
+        return {}
+    return {server.name: dict(server.values) for server in experiment.servers}
+
+
+def table(
+    finished: Sequence[Finished], servers: Mapping[str | None, Mapping[str, Any]] | None = None
+) -> str:
+    """results.csv: a row per finished run; round, seed and what varied, then a run's columns.
+
+    servers: the settings of a sweep's sides, which become columns too.
+    """
     rows: list[dict[str, Any]] = []
     for each in finished:
         header, row = csv.reader(io.StringIO(csv_row(each.results)))
         side = {"side": each.round.side} if each.round.side else {}
         seed = {"seed": each.round.seed}
-        first = {"round": each.round.index + 1, **side, **seed, **each.round.varied}
+        settings = (servers or {}).get(each.round.side, {})
+        varied = {**settings, **each.round.varied}
+        first = {"round": each.round.index + 1, **side, **seed, **varied}
         rows.append({**first, **dict(zip(header, row, strict=True))})
     text = io.StringIO()
     columns = list(dict.fromkeys(column for row in rows for column in row)) or ["round", "seed"]

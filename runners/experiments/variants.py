@@ -76,10 +76,7 @@ def of_values(profile: str, overrides: Sequence[Override], text: str) -> Variant
 
     Raises UsageError for fewer than two values, ProfileError for a side that is rejected.
     """
-    key, equals, written = text.partition("=")
-    values = [each.strip() for each in split_values(written)]
-    if not equals or len(values) < 2 or not all(values):
-        raise UsageError(f"--vary {text}: write KEY=A,B with two values or more")
+    key, values = written_values(text, least=2)
     sides: dict[str, Loaded] = {}
     for value in values:
         if key == "profile":
@@ -90,6 +87,22 @@ def of_values(profile: str, overrides: Sequence[Override], text: str) -> Variant
         sides[side_name(name, sides)] = checked(loaded)
     subject = ("model.uri", "model.name", "model.revision") if key == "profile" else (key,)
     return Variants(sides, {}, subject)
+
+
+def written_values(text: str, least: int) -> tuple[str, list[str]]:
+    """(key, values as written) of `KEY=A,B,…`. Raises UsageError."""
+    key, equals, written = text.partition("=")
+    values = [each.strip() for each in split_values(written)]
+    if not equals or not key.strip() or len(values) < least or not all(values):
+        many = "two values or more" if least == 2 else "its values"
+        raise UsageError(f"--vary {text}: write KEY=A,B with {many}")
+    return key.strip(), values
+
+
+def parsed_values(text: str, least: int) -> tuple[str, list[Any]]:
+    """(key, values as YAML reads them) of `KEY=A,B,…`. Raises UsageError."""
+    key, values = written_values(text, least)
+    return key, [_override(key, value).value for value in values]
 
 
 def split_values(text: str) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from runners.data import folder
 
@@ -35,6 +34,8 @@ def fill(name: str, values: Mapping[str, Any]) -> Object:
     Raises jinja2.TemplateError for an unknown name, TypeError for an unquoted value and
     yaml.YAMLError for what is not one YAML document: all of them mistakes in the template.
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(folder("manifests")),
         undefined=StrictUndefined,

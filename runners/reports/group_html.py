@@ -5,9 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from runners.errors import UsageError
 from runners.reports.group_plots import curve_figures, repeat_figures
@@ -20,11 +17,10 @@ from runners.reports.group_sections import (
     stat_in,
     verdict_text,
 )
+from runners.reports.page import render_page
 from runners.reports.run_facts import read_facts, without_secrets
-from runners.reports.wording import DASH
 from runners.rundir import RunDirectory
 
-_HERE = Path(__file__).parent
 _COLUMNS = (
     "output_throughput_tok_s",
     "ttft_ms.p50",
@@ -55,11 +51,9 @@ def _page(group: RunDirectory, summary: Mapping[str, Any]) -> str:
     finished = [(run, results[run["run"]]) for run in summary["runs"] if run["state"] == "finished"]
     figures = (curve_figures if summary["curve"] else repeat_figures)(summary, finished)
     status, counts = verdict_text(summary)
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("group.html.j2").render(
+    return render_page(
+        "group.html.j2",
+        figures,
         summary=summary,
         title=summary["profile"],
         facts=_about(group, summary),
@@ -67,17 +61,12 @@ def _page(group: RunDirectory, summary: Mapping[str, Any]) -> str:
         counts=counts,
         about=about_text(summary),
         legend=interval_legend(summary),
-        figures=figures,
-        drawings=[{"name": each.name, "plot": each.plot} for each in figures if each.plot],
+        shown=figures,
         metrics=metric_rows(summary),
         columns=[labelled(key) for key in columns],
         runs=run_rows(summary, results, columns),
         knee=(summary["conclusion"].get("knee") or {}).get("run"),
         profile=_profile(group),
-        dash=DASH,
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
     )
 
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from runners.errors import UsageError
+from runners.reports.page import render_page
 from runners.reports.plots import (
     Figure,
     distribution_figure,
@@ -44,8 +42,6 @@ from runners.reports.timeline import timeline_figure
 from runners.reports.wording import DASH, interval_text, value_text
 from runners.rundir import RunDirectory
 
-_HERE = Path(__file__).parent
-
 
 @dataclass(frozen=True)
 class ErrorRow:
@@ -75,11 +71,9 @@ def _page(run: RunDirectory, results: Mapping[str, Any]) -> str:
     requests = read_requests(run, window)
     figures = _figures(run, results, facts, requests)
     status, reasons = verdict_of(results)
-    environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("report.html.j2").render(
+    return render_page(
+        "report.html.j2",
+        figures.values(),
         facts=facts,
         run_id=results.get("run_id") or run.run_id,
         about=_about(facts),
@@ -90,10 +84,7 @@ def _page(run: RunDirectory, results: Mapping[str, Any]) -> str:
         window=window_text(results),
         window_reason=window.get("reason"),
         headlines=_headlines(results),
-        figures=figures,
-        drawings=[
-            {"name": figure.name, "plot": figure.plot} for figure in figures.values() if figure.plot
-        ],
+        shown=figures,
         columns=COLUMNS,
         rows=latency_rows(results),
         cell=lambda of: (value_text(of), interval_text(of)),
@@ -105,10 +96,6 @@ def _page(run: RunDirectory, results: Mapping[str, Any]) -> str:
         profile=_yaml(facts.profile_data),
         engine_arguments=_arguments(facts.engine_arguments),
         environment=_yaml(facts.environment),
-        dash=DASH,
-        style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup((_HERE / "report.js").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
     )
 
 

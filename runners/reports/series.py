@@ -37,6 +37,8 @@ class Requests:
     first_s: Floats
     last_s: Floats
     end_s: Floats
+    prompt_tokens: Floats
+    output_tokens: Floats
     measured: npt.NDArray[np.bool_]
     error: list[str | None]
     error_detail: list[str | None]
@@ -50,19 +52,21 @@ def _read(run: RunDirectory, name: str) -> pd.DataFrame | None:
 
 
 def _seconds(table: pd.DataFrame, column: str) -> Floats:
+    return _numbers(table, column) / 1e9
+
+
+def _numbers(table: pd.DataFrame, column: str) -> Floats:
     if column not in table:
         return np.full(len(table), np.nan)
-    return _floats(table[column]) / 1e9
-
-
-def _floats(column: "pd.Series[Any]") -> Floats:
-    return np.asarray(column.to_numpy(dtype="float64", na_value=np.nan), dtype="float64")
+    found = table[column].to_numpy(dtype="float64", na_value=np.nan)
+    return np.asarray(found, dtype="float64")
 
 
 def _texts(table: pd.DataFrame, column: str) -> list[str | None]:
     if column not in table:
         return [None] * len(table)
-    return [None if pd.isna(value) else str(value) for value in table[column]]
+    found = table[column].astype("object")
+    return list(found.where(found.notna(), None))
 
 
 def read_requests(run: RunDirectory, window: Mapping[str, Any]) -> Requests | None:
@@ -88,6 +92,8 @@ def read_requests(run: RunDirectory, window: Mapping[str, Any]) -> Requests | No
         first_s=_seconds(table, "first_content_ns"),
         last_s=_seconds(table, "last_content_ns"),
         end_s=_seconds(table, "end_ns"),
+        prompt_tokens=_numbers(table, "prompt_tokens"),
+        output_tokens=_numbers(table, "output_tokens"),
         measured=measured,
         error=_texts(table, "error"),
         error_detail=_texts(table, "error_detail"),

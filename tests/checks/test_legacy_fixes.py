@@ -55,6 +55,7 @@ def test_older_flags_among_the_arguments_find_their_new_places(tmp_path: Path) -
         "speculative_disable_by_batch_size": 16,
         "guided_decoding_backend": "outlines",
         "max_num_seq": 32,
+        "max_num_batched_tokens": 8192,
         "enforce_eager": "false",
         "port": 8000,
     }
@@ -64,6 +65,7 @@ def test_older_flags_among_the_arguments_find_their_new_places(tmp_path: Path) -
         "dtype": "bfloat16",
         "enforce_eager": False,
         "max_num_seqs": 32,
+        "max_num_batched_tokens": 8192,
         "structured_outputs_config": {"backend": "outlines"},
         "speculative_config": {
             "method": "ngram",

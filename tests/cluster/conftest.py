@@ -19,7 +19,6 @@ from tests.kube.clock import FakeClock
 from tests.kube.cluster import Cluster
 from tests.kube.timeline import Scenario
 
-
 CREATED = (
     "inferenceservices.serving.kserve.io",
     "servingruntimes.serving.kserve.io",

@@ -322,3 +322,35 @@ def test_every_replica_is_scraped(
         assert len({endpoint.metrics_url, *endpoint.more_metrics_urls}) == 3
         assert len(playground.names("pods")) == 3
     assert playground.left() == []
+
+
+def test_cold_starts_from_zero_wait_for_the_first_request(
+    make_cluster: MakeCluster, kserve_profile: MakeProfile, run: RunDirectory
+) -> None:
+    """An autoscaler takes the pod away when nobody asks, and brings one when somebody does."""
+    course = ((1.0, 1), (60.0, 0), (120.0, 1))
+    scaled = tuple(Step(at_s, "scaled", "", number=count) for at_s, count in course)
+    playground = make_cluster(replace(stories.FAST, service=scaled), speed=20.0)
+    profile = kserve_profile(
+        serving={
+            "connect": "node-port",
+            "autoscaling": {
+                "autoscaler": "keda",
+                "min_replicas": 0,
+                "metric": "prometheus",
+                "target": 1,
+                "query": "up",
+                "prometheus": "http://prometheus:9090",
+            },
+        }
+    )
+    with opened(playground, profile, run, TargetOptions(cold_starts=1)):
+        pass
+    told = json.loads((run / "coldstarts.json").read_text())
+    assert told["by"] == "request"
+    (start,) = told["starts"]
+    names = [phase["name"] for phase in start["phases"]]
+    assert names[0] == "created" and names[-1] == "first token"
+    # it was asked from the moment the pod was gone, a minute before its successor came
+    assert start["first_token_s"] > 60
+    assert playground.left() == []

@@ -32,6 +32,18 @@ _RANGED_ELSEWHERE = frozenset(
         "tensor_parallel_size",
     }
 )
+# JSON flags whose value is an object, beside those with fixed keys.
+_OBJECTS = frozenset(
+    {
+        "additional_config",
+        "hf_overrides",
+        "limit_mm_per_prompt",
+        "media_io_kwargs",
+        "mm_processor_kwargs",
+        "override_generation_config",
+        "speculative_config",
+    }
+)
 # Choices that other subjects look at.
 _CHOSEN_ELSEWHERE = frozenset({"kv_cache_dtype", "max_lora_rank", "quantization"})
 _DTYPES = {"bf16": "bfloat16", "fp16": "float16", "f16": "float16", "fp32": "float32"}
@@ -123,7 +135,7 @@ def choice(case: Case) -> Iterator[Hit]:
             text = str(item)
             if option.normalized:
                 text = text.lower().replace("-", "_")
-            if text in names or text in ("None", ""):
+            if text in names or (text in ("None", "") and option.default is None):
                 continue
             same = _DTYPES.get(text.lower()) or text.lower()
             meant = same if same in names else None
@@ -188,7 +200,7 @@ def no_json(case: Case) -> Iterator[Hit]:
         if option.kind not in ("json", "json_or_str") or isinstance(value, bool | Mapping):
             continue
         key = f"{ARGS}.{name}"
-        wants_object = name == "speculative_config" or name in case.release.sections
+        wants_object = name in _OBJECTS or name in case.release.sections
         if isinstance(value, list) and not wants_object:
             if option.kind == "json":
                 text = json.dumps(value, default=str)
@@ -196,7 +208,7 @@ def no_json(case: Case) -> Iterator[Hit]:
                 yield Hit(key, why, f"{name}: '{said(text)}'", (Change(key, text),))
             continue
         text = str(value).strip()
-        plain = option.kind == "json_or_str" and name != "hf_overrides"
+        plain = option.kind == "json_or_str" and name not in _OBJECTS
         if text in ("", "None") or (plain and not _braced(text)):
             continue
         if name == "speculative_config":

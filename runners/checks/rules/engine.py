@@ -14,7 +14,7 @@ OTHERS = ("tgi", "tensorrt-llm")
     severity="error",
     fails="at start-up",
     basis="documents",
-    evidence="The table of features by engine and version (docs: backends), from TGI's "
+    evidence="The table of features by engine and version, made from TGI's "
     "launcher, TensorRT-LLM's llm_args.py and its feature combination matrix.",
     engines=OTHERS,
 )
@@ -44,6 +44,8 @@ def approximate(case: Case) -> Iterator[Hit]:
     """Some arguments of vLLM's name mean something a little different on another engine."""
     said = translated(case.profile)
     for each in said.approximate if said else ():
+        if each.key.rpartition(".")[2] not in case.args:
+            continue  # it stands for something in the section `model`
         yield Hit(
             each.key,
             f"{each.why}.",

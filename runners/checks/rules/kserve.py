@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from runners.checks.case import Case
-from runners.checks.rule import Change, Hit, rule
+from runners.checks.rule import REMOVE, Change, Hit, rule
 from runners.profiles.features import version_of
 from runners.render.metadata import service_of
 
@@ -125,7 +125,7 @@ def autoscaler_mode(case: Case) -> Iterator[Hit]:
 def scale_to_zero(case: Case) -> Iterator[Hit]:
     """Only kpa, and keda with a Prometheus metric, scale to zero."""
     scaling = case.profile.serving.autoscaling
-    if scaling.min_replicas != 0:
+    if scaling.min_replicas != 0 or case.profile.serving.kind != "InferenceService":
         return
     asked = scaling.autoscaler
     if asked == "kpa" or (asked == "keda" and scaling.metric in (None, "prometheus")):
@@ -153,7 +153,7 @@ def metric(case: Case) -> Iterator[Hit]:
     """Each autoscaler follows metrics of its own."""
     scaling = case.profile.serving.autoscaling
     allowed = _METRICS[scaling.autoscaler]
-    if scaling.metric is None or scaling.metric in allowed:
+    if case.profile.serving.kind != "InferenceService":
         return
     if not allowed:
         for name in ("metric", "target", "query", "prometheus"):
@@ -162,7 +162,10 @@ def metric(case: Case) -> Iterator[Hit]:
                     f"{SCALING}.{name}",
                     "nothing follows it while autoscaler is none.",
                     "Name an autoscaler, or remove it.",
+                    (Change(f"{SCALING}.{name}", REMOVE, "nothing scales"),),
                 )
+        return
+    if scaling.metric is None or scaling.metric in allowed:
         return
     yield Hit(
         f"{SCALING}.metric",
@@ -237,6 +240,8 @@ def replicas_twice(case: Case) -> Iterator[Hit]:
     serving = case.profile.serving
     scaling = serving.autoscaling
     limits = (scaling.min_replicas, scaling.max_replicas)
+    if serving.kind != "InferenceService":
+        return
     if scaling.autoscaler == "none":
         if limits not in ((1, 1), (serving.replicas, serving.replicas)) and limits[0] != 0:
             yield Hit(

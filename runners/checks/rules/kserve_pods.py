@@ -226,7 +226,9 @@ def labels(case: Case) -> Iterator[Hit]:
                 "Use up to 63 letters, digits, dots, dashes and underscores on either side.",
             )
     for key in serving.annotations:
-        if key in _OUR_ANNOTATIONS or key.startswith("kserve-bench/"):
+        ours = key in _OUR_ANNOTATIONS and serving.kind == "InferenceService"
+        ours = ours and (key.endswith("Mode") or serving.mode == "Standard")
+        if ours or key.startswith("kserve-bench/"):
             yield _ours("serving.annotations", key)
         elif not _KEY.fullmatch(key):
             yield Hit(

@@ -171,10 +171,11 @@ def image_tag(case: Case) -> Iterator[Hit]:
     tag = image.rpartition("/")[2].partition(":")[2]
     if tag and _EXACT.search(tag) and not _NIGHTLY.search(tag):
         return
+    exact = f"v{case.version}" if case.engine == "vllm" else case.version
     yield Hit(
         "engine.image",
         f"{image} " + (f"has the moving tag {tag}." if tag else "has no tag, so it is latest."),
-        f"image: {image.removesuffix(':' + tag) if tag else image}:v{case.version}, or @sha256:…",
+        f"image: {image.removesuffix(':' + tag) if tag else image}:{exact}, or @sha256:…",
     )
 
 

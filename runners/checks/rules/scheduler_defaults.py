@@ -11,11 +11,18 @@ from runners.checks.rules.scheduler import count, is_on
 def batch_defaults(case: Case) -> tuple[int, int] | None:
     """(max_num_batched_tokens, max_num_seqs) that vLLM takes on this GPU; None: not known."""
     gpu = case.gpu
-    if gpu is None or gpu.memory_gib != gpu.largest_gib or not case.at_least(0, 10):
+    if gpu is None or not case.at_least(0, 10):
         return None
-    if gpu.memory_gib >= 160:
+    smallest, largest = (
+        _defaults(size, gpu.name.upper()) for size in (gpu.memory_gib, gpu.largest_gib)
+    )
+    return smallest if smallest == largest else None
+
+
+def _defaults(memory_gib: float, name: str) -> tuple[int, int]:
+    if memory_gib >= 160:
         return 16384, 1024
-    if gpu.memory_gib >= 70 and not gpu.name.upper().startswith(("A100", "NVIDIA-A100")):
+    if memory_gib >= 70 and not name.startswith(("A100", "NVIDIA-A100")):
         return 8192, 1024
     return 2048, 256
 

@@ -293,25 +293,3 @@ def watermark(case: Case) -> Iterator[Hit]:
         wrong, fix = "another rejection_sample_method", "rejection_sample_method: standard"
     if wrong:
         yield Hit("engine.args.watermark_config", f"watermarking does not go with {wrong}.", fix)
-
-
-@rule(
-    "speculation.metrics-without",
-    severity="error",
-    fails="at start-up",
-    basis="executed",
-    evidence="ValueError `--per-request-spec-decode-metrics requires speculative decoding to be "
-    "enabled`.",
-    versions=">=0.29",
-)
-def metrics_without(case: Case) -> Iterator[Hit]:
-    """Figures of speculation for each request need speculation."""
-    asked = case.args.get("per_request_spec_decode_metrics")
-    if asked in ("summary", "detailed") and case.drafting is None:
-        key = "engine.args.per_request_spec_decode_metrics"
-        yield Hit(
-            key,
-            "there is no speculative_config to report on.",
-            "Remove the line, or add speculative_config.",
-            (Change(key, REMOVE),),
-        )

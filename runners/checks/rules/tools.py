@@ -246,7 +246,12 @@ def template(case: Case) -> Iterator[Hit]:
 
 def _akin(named: str, usual: str) -> bool:
     """Parsers of one family, as llama4_json and llama4_pythonic."""
-    if "hf" in (named, usual) or {named, usual} <= {"hermes", "qwen3_xml", "qwen3_coder"}:
+    if "hf" in (named, usual) or {named, usual} <= {
+        "hermes",
+        "qwen3_xml",
+        "qwen3_json",
+        "qwen3_coder",
+    }:
         return True
     start = usual.replace("-", "_").partition("_")[0]
     return named.startswith(start) or {named, usual} <= {"llama4_pythonic", "pythonic"}
