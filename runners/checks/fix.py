@@ -233,7 +233,7 @@ def _apply(edited: _Edited, change: Change) -> None:
         edited.choices.append(f"{change.key}: {change.choice}")
         if change.value is REMOVE:
             edited.taken_out.append(printable(f"{change.key} ({change.choice})"))
-        elif hasattr(node, "yaml_add_eol_comment"):
+        elif hasattr(node, "yaml_add_eol_comment") and not node.fa.flow_style():
             node.yaml_add_eol_comment(f"chosen: {change.choice}", written)
 
 
