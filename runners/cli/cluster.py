@@ -55,7 +55,7 @@ def preflight(
         kind = find_service(connection, existing)["kind"] if existing else None
         objects = {} if existing else render(fitted(connection, loaded, "preflight"), "preflight")
         checks = _asked(connection, lambda: check_cluster(connection, objects, kind))
-        wanted = roles(permissions_for(objects.values(), kind), connection.namespace)
+        wanted = roles(permissions_for(objects, kind), connection.namespace)
     failed = any(check.status == "failed" for check in checks)
     if as_json:
         rows = [{"what": c.what, "status": c.status, "text": c.text} for c in checks]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from runners.errors import UsageError
+from runners.profiles.cost_section import PRICES
 from runners.profiles.load import Override, load_profile, parse_set
 
 DEFAULT_PROFILE = "standard"
@@ -27,6 +28,7 @@ _KEYS = {
     "allow_port_forward": "serving.allow_port_forward",
     "service": "serving.service",
     "api_key_env": "api_key_env",
+    "cost": "cost.price",
 }
 
 # A limit or a pace given by flag replaces its counterpart in the profile.
@@ -35,6 +37,9 @@ _REPLACES = {
     "duration": ("requests", "load.requests"),
     "rate": ("concurrency", "load.concurrency"),
 }
+
+# What a price of another name left in the profile does not hold for the one given by flag.
+_PRICED = (*PRICES, "kind", "source", "date")
 
 _BACKENDS = {
     "vllm": ("vllm", "vllm"),
@@ -57,6 +62,8 @@ def overrides(flags: dict[str, Any]) -> list[Override]:
         # Commands that have some of the flags only leave the others out.
         if flags.get(flag) is not None:
             value = _workers(flags[flag]) if flag == "workers" else flags[flag]
+            if flag == "cost":
+                found += [Override(f"cost.{other}", None, "--cost") for other in _PRICED]
             found.append(Override(key, value, f"--{flag.replace('_', '-')}"))
     if flags["rate"] is not None:
         found = _to_a_rate(flags["profile"]) + found

@@ -144,6 +144,7 @@ class LazyGroup(click.Group):
     metavar="FILE",
     help="Objectives: limits of a request (ttft_ms: 500) or of the run (ttft_ms.p95: 800).",
 )
+@click.option("--cost", metavar="NAME", help="A price of costs/*.yaml (cost.price).")
 @click.option("--resume", metavar="GROUP", help="Finish an interrupted or killed group of runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print a machine-readable summary only.")
 @click.option("--quiet", is_flag=True, help="No progress.")

@@ -50,7 +50,7 @@ class ApiError(Exception):
     """What the API server answered, or why it did not.
 
     status: HTTP status; None: no answer came. reason: Kubernetes' own (NotFound, Conflict …),
-    or unreachable, timeout, tls. details: of the Status object.
+    or unreachable, broken (off), timeout, tls. details: of the Status object.
     """
 
     def __init__(
@@ -298,7 +298,7 @@ def _text(body: Any) -> str:
 
 def _from_transport(error: BaseException) -> ApiError:
     """Why no answer came, without the library's wording around it."""
-    from urllib3.exceptions import NewConnectionError
+    from urllib3.exceptions import NewConnectionError, ProtocolError
     from urllib3.exceptions import TimeoutError as Timeout
 
     text = str(getattr(error, "reason", None) or error)
@@ -308,6 +308,9 @@ def _from_transport(error: BaseException) -> ApiError:
     # A refused connection is a kind of timeout to urllib3.
     if isinstance(error, Timeout) and not isinstance(error, NewConnectionError):
         return ApiError(None, "timeout", "no answer in time")
+    if isinstance(error, ProtocolError):
+        inner = error.args[-1] if error.args else error
+        return ApiError(None, "broken", getattr(inner, "strerror", None) or str(inner))
     text = re.sub(r"^.*?(?:Failed to establish a new connection|object at \w+>): ", "", text)
     text = re.sub(r"\[Errno -?\d+\] ", "", text)
     return ApiError(None, "unreachable", text or type(error).__name__)

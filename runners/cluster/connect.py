@@ -52,7 +52,7 @@ def _see_that_it_answers(connection: Connection) -> None:
     try:
         request(connection, "get", "/version", patience_s=1.0)
     except ApiError as error:
-        if error.status is None or not error.may_pass:
+        if error.reason == "unreachable" or not error.may_pass:
             raise
         # It is there and busy.
         request(connection, "get", "/version", patience_s=15.0)

@@ -1,6 +1,6 @@
 """From a profile to an endpoint in the cluster, and back to nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -51,8 +51,10 @@ def deployed(
     with ExitStack() as whole:
         with lifecycle.recorded(), evidence_kept(lifecycle, progress):
             profile, objects = prepare(connection, profile, run, progress)
-            whole.enter_context(_removed(connection, run, progress, options.keep))
+            goals: list[Goal] = []
+            whole.enter_context(_removed(connection, run, progress, options.keep, goals))
             goal = _create(connection, profile, objects)
+            goals.append(goal)
             session = _session(connection, profile, run, progress, objects, options)
             # Holds route and watches of one start; a cold start replaces them.
             stack = whole.enter_context(ExitStack())
@@ -83,7 +85,8 @@ def prepare(
                 run.write_text(f"manifests/{name}", to_yaml(each))
             checks = check_cluster(connection, objects)
             for check in checks:
-                if check.status == "warning":
+                # Rights that only help are a matter of ./bench.sh preflight.
+                if check.status == "warning" and check.what != "permissions":
                     progress.note(f"warning: {check.text}")
             require(checks)
             _tell_of_orphans(connection, progress)
@@ -158,41 +161,50 @@ def _session(
 
 @contextmanager
 def _removed(
-    connection: Connection, run: RunDirectory, progress: Progress, keep: bool
+    connection: Connection,
+    run: RunDirectory,
+    progress: Progress,
+    keep: bool,
+    goals: Sequence[Goal],
 ) -> Iterator[None]:
-    """Whatever happens inside, the run's objects are gone afterwards, or named."""
+    """Whatever happens inside, the run's objects are gone afterwards, or named.
+
+    goals: services whose pods have to be gone as well; filled while the context is open.
+    """
     label = label_value(run.run_id)
-    failing = True
     try:
         yield
-        failing = False
+    except BaseException as error:
+        problem = None if keep else _remove(connection, label, progress, goals)
+        if problem and isinstance(error, TargetError):
+            error.args = (f"{error}; {problem}",)
+        elif problem:
+            progress.note(f"warning: {problem}")
+        raise
     finally:
         if keep:
             progress.note(
                 f"kept in namespace {connection.namespace}; remove it with "
                 f"./bench.sh gc --namespace {connection.namespace} --run {label}"
             )
-        else:
-            problem = _remove(connection, label, progress)
-            if problem is not None and failing:
-                progress.note(f"warning: {problem}")
-            elif problem is not None:
-                raise TargetError(problem)
+    if not keep and (problem := _remove(connection, label, progress, goals)):
+        raise TargetError(problem)
 
 
-def _remove(connection: Connection, label: str, progress: Progress) -> str | None:
+def _remove(
+    connection: Connection, label: str, progress: Progress, goals: Sequence[Goal]
+) -> str | None:
     """None when all is gone; else what is left and how to remove it."""
     try:
         with progress.step("removing what was created"):
-            left = remove(connection, label)
+            left = remove(connection, label, goals)
     except ApiError as error:
         return (
             f"what this run created could not be removed ({error}); when the cluster is back: "
             f"./bench.sh gc --namespace {connection.namespace} --run {label}"
         )
     except KeyboardInterrupt:
-        progress.note(
-            f"interrupted while removing; do it with {removal_command(connection, label)}"
-        )
+        command = removal_command(connection, label)
+        progress.note(f"interrupted while removing; do it with {command}")
         raise
     return told_leftovers(connection, label, left) if left else None

@@ -1,10 +1,11 @@
 """What the toolkit may have to do in a namespace, asked of the API server, and the Role for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runners.cluster.api import Connection, Object, api_version, path_of, plural, request
+from runners.cluster.needs import named_objects
 
 _READ = ("get", "list", "watch")
 _OWN = ("get", "list", "watch", "create", "patch", "delete")
@@ -42,28 +43,42 @@ CONNECTING = (
 )
 LOOKING = (
     Permission("", "resourcequotas", ("list",), "check quotas beforehand", False),
-    Permission("", "persistentvolumeclaims", ("get",), "check volumes beforehand", False),
-    Permission("", "serviceaccounts", ("get",), "check the service account beforehand", False),
-    Permission("", "secrets", ("get",), "check named Secrets beforehand", False),
     Permission("", "nodes", ("get", "list"), "check GPUs beforehand, record them", False, True),
     Permission("", "namespaces", ("get",), "check the namespace beforehand", False, True),
-    Permission("storage.k8s.io", "storageclasses", ("get",), "check volumes beforehand",
-               False, True),
-    Permission("node.k8s.io", "runtimeclasses", ("get",), "check the runtimeClass beforehand",
-               False, True),
-)  # fmt: skip
+)
+# Asked for only where the objects name one.
+_NAMED = {
+    "PersistentVolumeClaim": (
+        Permission("", "persistentvolumeclaims", ("get",), "check the claim beforehand", False),
+        Permission(
+            "storage.k8s.io", "storageclasses", ("get",), "check the claim beforehand", False, True
+        ),
+    ),
+    "ServiceAccount": (
+        Permission("", "serviceaccounts", ("get",), "check the account beforehand", False),
+    ),
+    "Secret": (Permission("", "secrets", ("get",), "check the Secret beforehand", False),),
+    "ConfigMap": (Permission("", "configmaps", ("get",), "check the ConfigMap beforehand", False),),
+    "RuntimeClass": (
+        Permission(
+            "node.k8s.io", "runtimeclasses", ("get",), "check the class beforehand", False, True
+        ),
+    ),
+}
 
 
-def permissions_for(objects: Iterable[Object], existing: str | None = None) -> list[Permission]:
+def permissions_for(objects: Mapping[str, Object], existing: str | None = None) -> list[Permission]:
     """Everything a run with these objects does; existing: a kind that is only read."""
     owned: dict[tuple[str, str], Permission] = {}
-    for each in objects:
+    for each in objects.values():
         key = (group_of(each["apiVersion"]), plural(each["kind"]))
         owned.setdefault(key, Permission(*key, _OWN, "deploy and remove it"))
     if existing is not None:
         key = (group_of(api_version(existing)), plural(existing))
         owned[key] = Permission(*key, _READ, "find it")
-    rest = (*READING, *CONNECTING, *LOOKING)
+    kinds = dict.fromkeys(named.kind for named in named_objects(objects))
+    named = [each for kind in kinds for each in _NAMED.get(kind, ())]
+    rest = (*READING, *CONNECTING, *LOOKING, *named)
     return [*owned.values(), *(each for each in rest if (each.group, each.resource) not in owned)]
 
 

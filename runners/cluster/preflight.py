@@ -53,7 +53,7 @@ def check_cluster(
     checks += _namespace(connection)
     if any(check.status == "failed" for check in checks):
         return checks
-    checks += _permissions(connection, permissions_for(objects.values(), existing))
+    checks += _permissions(connection, permissions_for(objects, existing))
     wanted = needs(objects.values())
     looks: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("quota", lambda: _quotas(connection, wanted)),

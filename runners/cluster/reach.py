@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runners.cluster.api import ApiError, Connection, Object, find, listed, request
-from runners.cluster.apply import apply
+from runners.cluster.apply import apply, owner_of, refuse_foreign
 from runners.cluster.connect import explained
 from runners.cluster.forward import forwarded
 from runners.cluster.seen import SERVICE_LABEL, engine_container, name_of
@@ -262,19 +262,18 @@ def _own_service(connection: Connection, served: Served, kind: str) -> Object:
     keys = (SERVICE_LABEL, "component", "app.kubernetes.io/name", "app.kubernetes.io/part-of")
     selector = {key: labels[key] for key in keys if key in labels}
     name = f"{name_of(served.service)}-bench"
-    return apply(
-        connection,
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {**served.owned, "name": name},
-            "spec": {
-                "type": kind,
-                "selector": selector,
-                "ports": [{"name": "http", "port": 80, "targetPort": served.port}],
-            },
+    manifest: Object = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {**served.owned, "name": name},
+        "spec": {
+            "type": kind,
+            "selector": selector,
+            "ports": [{"name": "http", "port": 80, "targetPort": served.port}],
         },
-    )
+    }
+    refuse_foreign(connection, [manifest], owner_of(manifest) or "")
+    return apply(connection, manifest)
 
 
 def _port_to(service: Object, served: Served) -> Object | None:

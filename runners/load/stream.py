@@ -21,7 +21,7 @@ from runners.load.clock import (
     timespec,
 )
 
-READ_SIZE = 1 << 14
+READ_SIZE = 1 << 16
 _END = b"\r\n\r\n"
 _MOST = 256  # kept reads, so that looking at them is no stall
 _MOST_LAGS = 2_000_000

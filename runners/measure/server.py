@@ -149,6 +149,9 @@ def server_section(run: Recorded, window: Window | None) -> dict[str, Any] | Non
         "scrapes": sum(len(times) for times in server.scrapes.values()),
         "gaps": server.gaps,
     }
+    if len(server.took_s):
+        section["scrape_ms_mean"] = float(server.took_s.mean() * 1e3)
+        section["scrape_ms_max"] = float(server.took_s.max() * 1e3)
     if names is None or span is None:
         return section
     section["span"] = {
@@ -191,7 +194,9 @@ def _latencies(server: ServerMetrics, names: EngineNames, span: Span) -> dict[st
 def _gauges(server: ServerMetrics, names: EngineNames, span: Span) -> dict[str, float]:
     seen: dict[str, float] = {}
     for word, gauge in names.gauges.items():
-        over = gauge_over_time(server, gauge.names, gauge.combine, span.start_ns, span.end_ns)
+        over = gauge_over_time(
+            server, gauge.names, gauge.combine, span.start_ns, span.end_ns, gauge.where
+        )
         if over is not None:
             seen[f"{word}_mean"], seen[f"{word}_max"] = over.mean, over.max
     return seen
@@ -217,9 +222,8 @@ def token_check(run: Recorded) -> TokenCheck | str:
         return "no request was sent"
     if instants[0] > sent.min() or instants[-1] < ends.max():
         return "the scrapes do not enclose the load"
-    counted = increase(
-        server, names.counters["generation_tokens"], int(instants[0]), int(instants[-1])
-    )
+    counter = names.counters.get("generation_tokens", ())
+    counted = increase(server, counter, int(instants[0]), int(instants[-1]))
     if counted is None or counted <= 0:
         return "the server counted no output tokens"
     unknown = np.isnan(requests.output_tokens)

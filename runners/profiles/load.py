@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from runners.checks.finding import Finding, Where
 from runners.errors import UsageError
-from runners.profiles import explain, older
+from runners.profiles import explain, older, prices
 from runners.profiles.document import FLOAT, Node, node_of
 from runners.profiles.engine_section import ENGINE_VERSIONS, Json
 from runners.profiles.error import ProfileError, rejected
@@ -93,7 +93,7 @@ def load_profile(
     chain = read_chain(path)
     sets = [_override(item) for item in overrides]
     tree, findings = _one_tree(chain, sets)
-    tree = _with_own_files(tree)
+    tree = _with_price(_with_own_files(tree))
     data = tree.plain()
     try:
         profile = Profile.model_validate(data)
@@ -191,6 +191,22 @@ def _with_own_files(tree: Node) -> Node:
         beside = Path(node.where.file).absolute().parent / node.value
         if beside.is_file():
             tree = set_at(tree, path, replace(node, value=str(beside)))
+    return tree
+
+
+def _with_price(tree: Node) -> Node:
+    """The price that `cost.price` names, written out: lists change, a run's price does not."""
+    section, name = tree.get("cost"), tree.get("cost", "price")
+    if section is None or name is None or not isinstance(name.value, str):
+        return tree
+    try:
+        priced = prices.filled(section.plain())
+    except UsageError as error:
+        where = name.key_where or name.where
+        raise rejected("profile.price", f"{error}.", key="cost.price", where=where) from error
+    for key, value in priced.items():
+        if tree.get("cost", key) is None or section.mapping[key].value != value:
+            tree = set_at(tree, ("cost", key), node_of(value, name.flag))
     return tree
 
 

@@ -10,10 +10,12 @@ from pydantic import Field, model_validator
 
 from runners.errors import UsageError
 from runners.load.dialects import DIALECTS, Question
+from runners.profiles.cost_section import Cost
 from runners.profiles.engine_section import Engine, Json
 from runners.profiles.load_section import Load
 from runners.profiles.section import Positive, PositiveFloat, Section
 from runners.profiles.serving_section import Resources, Serving
+from runners.profiles.telemetry_section import Telemetry
 
 # The choices are those there are dialects for; a type checker cannot know them.
 if TYPE_CHECKING:
@@ -139,31 +141,6 @@ class Slo(Section):
     )
 
 
-class Cost(Section):
-    """Price of the machines; without one, costs are null."""
-
-    price_per_gpu_hour: PositiveFloat | None = Field(default=None, description="Per GPU and hour.")
-    price_per_node_hour: PositiveFloat | None = Field(
-        default=None, description="Per replica's node and hour, for machines priced as a whole."
-    )
-    currency: str = Field(
-        default="USD", pattern=r"^[A-Z]{3}$", examples=["USD", "EUR"], description="ISO 4217 code."
-    )
-    source: str | None = Field(default=None, description="Where the price is from.")
-    date: str | None = Field(
-        default=None,
-        pattern=r"^\d{4}-\d{2}(-\d{2})?$",
-        examples=["2026-01", "2026-01-31"],
-        description="When it was valid.",
-    )
-
-    @model_validator(mode="after")
-    def one_price(self) -> "Cost":
-        if self.price_per_gpu_hour is not None and self.price_per_node_hour is not None:
-            raise ValueError("give a price per GPU or per node, not both")
-        return self
-
-
 class Validity(Section):
     """When a run calls itself degraded or invalid (see docs/metrics.md)."""
 
@@ -242,4 +219,15 @@ class Profile(Section):
     workload: Workload = Field(default_factory=Workload, description="What is asked.")
     slo: Slo = Field(default_factory=Slo, description="Limits for goodput.")
     cost: Cost = Field(default_factory=Cost, description="Price of the machines.")
+    telemetry: Telemetry = Field(default_factory=Telemetry, description="GPU metrics.")
     validity: Validity = Field(default_factory=Validity, description="When a run distrusts itself.")
+
+    @model_validator(mode="after")
+    def a_cost_limit_needs_a_price(self) -> "Profile":
+        limited = [key for key in self.slo.limits if key.startswith("cost_")]
+        if limited and not self.cost.is_known:
+            raise ValueError(
+                f"slo.limits.{limited[0]} needs a price: add `cost: {{price: <name in costs/>}}` "
+                "or `cost: {price_per_gpu_hour: <price>, source: <where from>, date: <YYYY-MM>}`"
+            )
+        return self

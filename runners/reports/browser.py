@@ -147,9 +147,9 @@ def _running(browser: str, home: str) -> Iterator[tuple[int, int]]:
     reads, to = _pipe()
     back, writes = _pipe()
 
+    place = [sys.executable, "-I", "-S", "-c", _PLACE, str(reads), str(writes)]
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _PLACE, str(reads), str(writes), browser, *_FLAGS]
-        + [f"--user-data-dir={home}", "about:blank"],
+        [*place, browser, *_FLAGS, f"--user-data-dir={home}", "about:blank"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from runners.errors import UsageError
-from runners.reports.group_plots import curve_figures, repeat_figures
+from runners.reports.group_plots import repeat_figures
 from runners.reports.group_sections import (
     about_text,
     interval_legend,
@@ -17,6 +17,7 @@ from runners.reports.group_sections import (
     stat_in,
     verdict_text,
 )
+from runners.reports.load_plots import curve_figures
 from runners.reports.page import render_page
 from runners.reports.run_facts import read_facts, without_secrets
 from runners.rundir import RunDirectory

@@ -14,9 +14,10 @@ from runners.reports.plots import (
     Figure,
     distribution_figure,
     gap_histogram,
-    startup_figure,
 )
 from runners.reports.run_facts import Facts, read_facts, without_secrets
+from runners.reports.run_files import events_of, json_of, manifests_of
+from runners.reports.scatter import scatter_figures
 from runners.reports.sections import (
     COLUMNS,
     LatencyRow,
@@ -38,9 +39,13 @@ from runners.reports.series import (
     read_requests,
     read_server,
 )
+from runners.reports.startup import cold_start_figure, startup_figure
 from runners.reports.timeline import timeline_figure
 from runners.reports.wording import DASH, interval_text, value_text
 from runners.rundir import RunDirectory
+
+# What one's own analysis reads.
+_FILES = ("results.json", "results.csv", "requests.parquet", "chunks.parquet", "server.parquet")
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,9 @@ def _page(run: RunDirectory, results: Mapping[str, Any]) -> str:
         confidence=confidence_text(results),
         errors=_errors(results, requests),
         unmeasured=unmeasured(results),
+        events=events_of(run, facts.environment),
+        manifests=manifests_of(run),
+        files=[name for name in _FILES if (run / name).exists()],
         profile=_yaml(facts.profile_data),
         engine_arguments=_arguments(facts.engine_arguments),
         environment=_yaml(facts.environment),
@@ -149,7 +157,8 @@ def _figures(
         if chunks is None
         else "No answer that was completed inside the window had two chunks."
     )
-    lifecycle = run.read_json("lifecycle.json") or {}
+    lifecycle = json_of(run, "lifecycle.json") or {}
+    events = events_of(run, facts.environment)
     figures = [
         _latency_figure("ttft_ms", "How long until the first token?", requests, rows, slo),
         _latency_figure(
@@ -157,7 +166,9 @@ def _figures(
         ),
         gap_histogram(gaps, absent),
         startup_figure(lifecycle.get("phases") or [], lifecycle.get("failure")),
-        timeline_figure(requests, chunks, read_server(run), results.get("window") or {}),
+        cold_start_figure(json_of(run, "coldstarts.json")),
+        timeline_figure(requests, chunks, read_server(run), results.get("window") or {}, events),
+        *scatter_figures(requests),
     ]
     return {figure.name: figure for figure in figures if figure is not None}
 
@@ -177,7 +188,8 @@ def _latency_figure(
     late = None
     if key.replace("_ms", "_from_intended_ms") in rows:
         late = (end - requests.intended_s[requests.measured]) * 1e3
-    return distribution_figure(name, title, values, late, rows[key], slo.get(key))
+    failed = int(requests.failed.sum())
+    return distribution_figure(name, title, values, late, rows[key], slo.get(key), failed)
 
 
 def _errors(results: Mapping[str, Any], requests: Requests | None) -> list[ErrorRow]:

@@ -4,8 +4,7 @@ Each figure answers the question in its title. `var(--name)` is replaced in the 
 that one document serves light, dark and paper.
 """
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,9 +69,21 @@ def rounded(values: Floats, digits: int = 4) -> list[float | None]:
     return [round(float(v), digits) if np.isfinite(v) else None for v in values]
 
 
-def _tail(share: Floats) -> Floats:
+def tail(share: Floats) -> Floats:
     """Position on the percentile axis, which gives each further nine the same room."""
     return -np.log10(np.maximum(1 - share, 1e-9))
+
+
+def share_axis(most: float) -> dict[str, Any]:
+    """A percentile axis up to the share `most`, at least 99 %."""
+    highest = max(2.0, float(tail(np.array([most]))[0]))
+    ticks = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999]
+    wanted = [tick for tick in ticks if tail(np.array([tick]))[0] <= highest]
+    return axis(
+        tickvals=rounded(tail(np.array(wanted))),
+        ticktext=[f"{100 * tick:g} %" for tick in wanted],
+        range=[-0.05, highest * 1.08],
+    )
 
 
 def distribution_figure(
@@ -82,8 +93,12 @@ def distribution_figure(
     from_intended_ms: Floats | None,
     row: LatencyRow,
     slo_ms: float | None,
+    failed: int = 0,
 ) -> Figure:
-    """Cumulative distribution with the percentiles of results.json and their intervals."""
+    """Cumulative distribution with the percentiles of results.json and their intervals.
+
+    failed: requests of the window without an answer; they are beyond every latency.
+    """
     values, share = distribution(values_ms)
     if not len(values):
         return Figure(name, title, "No request completed inside the window.")
@@ -93,19 +108,17 @@ def distribution_figure(
     top = float(values[-1]) * factor
     if from_intended_ms is not None:
         late, late_share = distribution(from_intended_ms)
-        traces.insert(0, _curve(late * factor, late_share, row.unit, intended=True))
+        traces.insert(0, _curve(late * factor, late_share, row.unit, ("dot", MUTED)))
         top = max(top, float(late[-1]) * factor if len(late) else top)
-        caption += " Dashed: from the intended time."
+        caption += " Dotted: from the intended time."
+    if failed:
+        answered = np.isfinite(values_ms).sum()
+        lost = failed / (answered + failed)
+        traces.insert(0, _curve(values * factor, share * (1 - lost), row.unit, ("dash", BAD)))
+        caption += f" Red: {100 * lost:.3g} % failed, counted as never answered."
     traces.append(_percentile_marks(row))
     shapes, notes = _slo_line(slo_ms * factor if slo_ms else None, top, row.unit)
-    ticks = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999]
-    highest = max(2.0, float(_tail(share[-1:])[0]))
-    wanted = [tick for tick in ticks if _tail(np.array([tick]))[0] <= highest]
-    y = axis(
-        tickvals=rounded(_tail(np.array(wanted))),
-        ticktext=[f"{100 * tick:g} %" for tick in wanted],
-        range=[-0.05, highest * 1.08],
-    )
+    y = share_axis(float(share[-1]))
     x = axis(title=titled(f"{row.label}, {row.unit}"), range=[0, top * 1.14], showgrid=False)
     shape = layout(320, xaxis=x, yaxis=y, shapes=shapes, annotations=notes)
     plot = {"data": traces, "layout": shape}
@@ -117,16 +130,18 @@ def distribution_figure(
     return Figure(name, title, caption, f"{row.label}: {said}", plot)
 
 
-def _curve(values: Floats, share: Floats, unit: str, intended: bool = False) -> dict[str, Any]:
+def _curve(
+    values: Floats, share: Floats, unit: str, aside: tuple[str, str] | None = None
+) -> dict[str, Any]:
+    """aside: (dash, colour) of a curve that stands behind the main one."""
+    dash, colour = aside or ("solid", ACCENT)
     return {
         "type": "scatter",
         "mode": "lines",
         "x": rounded(values),
-        "y": rounded(_tail(share)),
+        "y": rounded(tail(share)),
         "text": [f"{100 * part:.4g} %" for part in share],
-        "line": {"color": MUTED, "width": 1.5, "dash": "dot"}
-        if intended
-        else {"color": ACCENT, "width": 2.5},
+        "line": {"color": colour, "width": 1.5 if aside else 2.5, "dash": dash},
         "hovertemplate": "%{text} within %{x:.4~g} " + unit + "<extra></extra>",
     }
 
@@ -141,7 +156,7 @@ def _percentile_marks(row: LatencyRow) -> dict[str, Any]:
         "type": "scatter",
         "mode": "markers+text",
         "x": rounded(values),
-        "y": rounded(_tail(np.array([_SHARES[key] for key in known]))),
+        "y": rounded(tail(np.array([_SHARES[key] for key in known]))),
         "error_x": {
             "type": "data",
             "symmetric": False,
@@ -206,40 +221,3 @@ def gap_histogram(gaps_ms: Floats, absent: str) -> Figure:
     y = axis(title=titled("share of gaps, %"), rangemode="tozero")
     plot = {"data": [bars], "layout": layout(320, xaxis=x, yaxis=y, bargap=0)}
     return Figure(name, title, caption, caption, plot)
-
-
-def startup_figure(phases: Sequence[Mapping[str, Any]], failure: str | None) -> Figure | None:
-    """Start-up phases on one time line; None when there were none."""
-    known = [
-        (str(phase.get("name") or "?"), float(phase["start_unix_s"]), float(phase["duration_s"]))
-        for phase in phases
-        if phase.get("start_unix_s") is not None and phase.get("duration_s") is not None
-    ]
-    if not known:
-        return None
-    begin = min(start for _, start, _ in known)
-    total = max(start + duration for _, start, duration in known) - begin
-    rows = list(range(len(known)))
-    bars = {
-        "type": "bar",
-        "orientation": "h",
-        "y": rows,
-        "base": [round(start - begin, 3) for _, start, _ in known],
-        "x": [round(duration, 3) for _, _, duration in known],
-        "marker": {"color": ACCENT},
-        "width": 0.5,
-        "text": [f"{duration:.1f} s" for _, _, duration in known],
-        "textposition": "outside",
-        "textfont": {"color": INK, "size": 12},
-        "cliponaxis": False,
-        "hoverinfo": "skip",
-    }
-    names = [html.escape(name) for name, _, _ in known]
-    height = 80 + 36 * len(known)
-    x = axis(title=titled("seconds since the start"), range=[0, total * 1.12], rangemode="tozero")
-    y = axis(tickvals=rows, ticktext=names, autorange="reversed", showgrid=False)
-    y["tickfont"] = {"color": INK, "size": 13}
-    plot = {"data": [bars], "layout": layout(height, xaxis=x, yaxis=y)}
-    said = ", ".join(f"{name} {duration:.1f} s" for name, _, duration in known)
-    caption = f"{total:.1f} s in all." + (f" It failed: {failure}" if failure else "")
-    return Figure("startup", "Where did start-up time go?", caption, said, plot, height)

@@ -16,7 +16,7 @@
     const style = getComputedStyle(root);
     const colour = (_, name) => style.getPropertyValue(name).trim();
     return JSON.parse(JSON.stringify(plot), (_, value) =>
-      typeof value === "string" ? value.replace(/var\((--[a-z]+)\)/g, colour) : value,
+      typeof value === "string" ? value.replace(/var\((--[a-z0-9]+)\)/g, colour) : value,
     );
   }
 

@@ -104,6 +104,8 @@ def without_secrets(value: Any) -> Any:
     and `api_key_env` stay.
     """
     if isinstance(value, Mapping):
+        if _is_secret(str(value.get("name", ""))) and "value" in value:
+            return {**value, "value": _HIDDEN}
         return {
             key: _HIDDEN if item and _is_secret(str(key)) else without_secrets(item)
             for key, item in value.items()

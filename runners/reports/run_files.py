@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from runners.reports.run_facts import without_secrets
 from runners.rundir import RunDirectory
 
 
@@ -23,16 +26,25 @@ def json_of(run: RunDirectory, name: str) -> Any:
 
 
 def manifests_of(run: RunDirectory) -> dict[str, str]:
-    """The Kubernetes objects that were applied, as YAML by file name."""
+    """The Kubernetes objects that were applied, as YAML by file name, without credentials."""
     for place in served_by(run):
         folder = place / "manifests"
         if folder.is_dir():
-            return {path.name: _text(path) for path in sorted(folder.glob("*.yaml"))}
+            return {path.name: _shareable(path) for path in sorted(folder.glob("*.yaml"))}
     return {}
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
+def _shareable(path: Path) -> str:
+    try:
+        objects = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return f"# cannot be read: {' '.join(str(error).split())}\n"
+    for each in objects:
+        if isinstance(each, dict) and each.get("kind") == "Secret":
+            for part in each.keys() & {"data", "stringData"}:
+                each[part] = dict.fromkeys(each[part] or (), "(hidden)")
+    shown = [without_secrets(each) for each in objects]
+    return yaml.safe_dump_all(shown, sort_keys=False, allow_unicode=True, width=100)
 
 
 @dataclass(frozen=True)

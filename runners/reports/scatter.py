@@ -41,7 +41,9 @@ def _figure(
     at = _chosen(latency, known)
     caption = f"{len(known):,} requests of the window."
     if len(at) < len(known):
-        caption = f"{len(at):,} of {len(known):,} requests drawn, the slowest {_SLOWEST} among them."
+        caption = (
+            f"{len(at):,} of {len(known):,} requests drawn, the slowest {_SLOWEST} among them."
+        )
     points = {
         "type": "scatter",
         "mode": "markers",

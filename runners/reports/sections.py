@@ -43,7 +43,7 @@ _IN_RATIOS = (
     "draft_tokens",
     "accepted_tokens",
 )
-_SCRAPING = ("scrapes", "gaps")
+_SCRAPING = ("scrapes", "gaps", "scrape_ms_mean", "scrape_ms_max")
 # A from-intended row is shown where it says something its plain row does not.
 _NOTICEABLE = 0.02
 

@@ -3,7 +3,7 @@
 Times are seconds since the start of load. Long series are thinned for drawing only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ class Requests:
 
     begun_s: when it was sent; its intended time where it never got so far.
     measured: inside the window and successful, as the latency statistics take them.
+    failed: begun inside the window, without an answer.
     """
 
     request_id: npt.NDArray[np.int64]
@@ -40,6 +41,7 @@ class Requests:
     prompt_tokens: Floats
     output_tokens: Floats
     measured: npt.NDArray[np.bool_]
+    failed: npt.NDArray[np.bool_]
     error: list[str | None]
     error_detail: list[str | None]
 
@@ -75,27 +77,29 @@ def read_requests(run: RunDirectory, window: Mapping[str, Any]) -> Requests | No
     if table is None:
         return None
     sent, intended = _seconds(table, "sent_ns"), _seconds(table, "intended_ns")
-    start, end = window.get("start_s"), window.get("end_s")
-    measured = np.array([error is None for error in _texts(table, "error")], dtype=bool)
-    measured &= ~np.isnan(sent)
+    begun = np.where(np.isnan(sent), intended, sent)
+    errors = _texts(table, "error")
+    good = np.array([error is None for error in errors], dtype=bool)
+    inside = np.ones(len(table), dtype=bool)
     if "warmup" in table:
-        measured &= ~table["warmup"].to_numpy(dtype=bool)
-    if start is not None:
-        measured &= sent >= start
-    if end is not None:
-        measured &= sent <= end
+        inside &= ~table["warmup"].to_numpy(dtype=bool)
+    if (start := window.get("start_s")) is not None:
+        inside &= begun >= start
+    if (end := window.get("end_s")) is not None:
+        inside &= begun <= end
     return Requests(
         request_id=table["request_id"].to_numpy(dtype="int64"),
         intended_s=intended,
-        begun_s=np.where(np.isnan(sent), intended, sent),
+        begun_s=begun,
         sent_s=sent,
         first_s=_seconds(table, "first_content_ns"),
         last_s=_seconds(table, "last_content_ns"),
         end_s=_seconds(table, "end_ns"),
         prompt_tokens=_numbers(table, "prompt_tokens"),
         output_tokens=_numbers(table, "output_tokens"),
-        measured=measured,
-        error=_texts(table, "error"),
+        measured=good & inside & ~np.isnan(sent),
+        failed=~good & inside,
+        error=errors,
         error_detail=_texts(table, "error_detail"),
     )
 
@@ -170,20 +174,44 @@ def in_flight(requests: Requests) -> tuple[Floats, Floats]:
     return instants, running.astype("float64")
 
 
+def _wide(server: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame | None:
+    """A column per source and label set of the first of the names that is there."""
+    present = set(server["metric"])
+    name = next((name for name in names if name in present), None)
+    if name is None:
+        return None
+    rows = server[server["metric"] == name]
+    wide = rows.pivot_table(index="t_ns", columns=["source", "labels"], values="value")
+    return wide.sort_index().ffill()
+
+
 def gauge(server: pd.DataFrame, word: str) -> tuple[Floats, Floats]:
     """(times, levels) of a server's gauge; its label sets and replicas put together.
 
     word: ours, as in `EngineNames.gauges`; empty where the server has no such gauge.
     """
-    present = set(server["metric"])
-    spoken = names_spoken(present)
+    spoken = names_spoken(set(server["metric"]))
     declared = spoken.gauges.get(word) if spoken else None
-    name = next((n for n in declared.names if n in present), None) if declared else None
-    if declared is None or name is None:
+    wide = None if declared is None else _wide(server, declared.names)
+    if declared is None or wide is None:
         return np.empty(0), np.empty(0)
-    rows = server[server["metric"] == name]
-    wide = rows.pivot_table(index="t_ns", columns=["source", "labels"], values="value")
-    level = wide.sort_index().ffill().agg(declared.combine, axis=1)
+    level = wide.agg(declared.combine, axis=1)
     times = level.index.to_numpy(dtype="float64") / 1e9
     keep = thin(times, _MAX_STEPS)
     return times[keep], level.to_numpy(dtype="float64")[keep]
+
+
+def counter_rate(server: pd.DataFrame, word: str) -> tuple[Floats, Floats]:
+    """(times, growth per second since the time before) of a server's counter.
+
+    word: ours, as in `EngineNames.counters`. A counter that began anew grew by what it shows.
+    """
+    spoken = names_spoken(set(server["metric"]))
+    wide = _wide(server, spoken.counters.get(word, ())) if spoken else None
+    if wide is None or len(wide) < 2:
+        return np.empty(0), np.empty(0)
+    keep = thin(wide.index.to_numpy(), _MAX_STEPS)
+    wide = wide.iloc[keep]
+    grown = wide.diff().where(lambda step: step >= 0, wide).sum(axis=1).to_numpy(dtype="float64")
+    times = wide.index.to_numpy(dtype="float64") / 1e9
+    return times[1:], grown[1:] / np.diff(times)

@@ -10,10 +10,12 @@ import pandas as pd
 
 from runners.measure.chunks import Chunks
 from runners.reports.plots import ACCENT, BAD, INK, MUTED, Figure, axis, layout, rounded, titled
+from runners.reports.run_files import Event
 from runners.reports.series import (
     MAX_POINTS,
     Floats,
     Requests,
+    counter_rate,
     gauge,
     in_flight,
     thin,
@@ -22,6 +24,8 @@ from runners.reports.series import (
 
 _PANEL, _GAP, _BOTTOM, _TOP = 104, 42, 52, 44
 _MAX_FAILED = 1000
+# A counter's growth belongs to the time before the scrape.
+_SERVERS = {"color": INK, "width": 1, "shape": "vh", "dash": "dot"}
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,12 @@ def timeline_figure(
     chunks: Chunks | None,
     server: pd.DataFrame | None,
     window: Mapping[str, Any],
+    events: Sequence[Event] = (),
 ) -> Figure:
     """Output rate, requests in flight, TTFT of each request, and the server's own gauges."""
     name, title = "timeline", "Was the run steady?"
     panels = [
-        *_token_panels(chunks),
+        *_token_panels(chunks, server),
         *([] if requests is None or not len(requests.begun_s) else _request_panels(requests)),
         *([] if server is None else _server_panels(server)),
     ]
@@ -50,9 +55,11 @@ def timeline_figure(
     height = _TOP + _BOTTOM + len(panels) * _PANEL + (len(panels) - 1) * _GAP
     traces, shape = _stack(panels, height, _end_of(panels))
     marks, notes = _window_marks(window, _end_of(panels))
-    shape["shapes"] = marks
-    shape["annotations"] += notes
+    lines, numbers = _event_marks(events)
+    shape["shapes"] = marks + lines
+    shape["annotations"] += notes + numbers
     caption = "Shaded: outside the measured window." if marks else ""
+    caption += " Red lines: the numbered events below." if lines else ""
     drawn, total = _drawn(requests)
     if drawn < total:
         caption += f" {drawn:,} of {total:,} requests are drawn as points; figures use all."
@@ -82,15 +89,21 @@ def _steps(x: Floats, y: Floats, colour: str, fill: bool, hover: str) -> dict[st
     return trace | ({"fill": "tozeroy", "fillcolor": "var(--faint)"} if fill else {})
 
 
-def _token_panels(chunks: Chunks | None) -> list[Panel]:
-    rates = None if chunks is None else tokens_per_second(chunks)
-    if rates is None:
-        return []
-    starts, rate, width = rates
-    x = np.append(starts, starts[-1] + width)
-    trace = _steps(x, np.append(rate, rate[-1]), ACCENT, True, "%{y:,.0f} tok/s")
-    each = "each second" if width == 1 else f"each {width:.0f} s"
-    return [Panel(f"Output tokens, tok/s in {each}", [trace])]
+def _token_panels(chunks: Chunks | None, server: pd.DataFrame | None) -> list[Panel]:
+    """What arrived here, and what the server counted, on one scale."""
+    traces, words = [], []
+    title = "Output tokens, tok/s"
+    if chunks is not None and (rates := tokens_per_second(chunks)) is not None:
+        starts, rate, width = rates
+        x = np.append(starts, starts[-1] + width)
+        traces.append(_steps(x, np.append(rate, rate[-1]), ACCENT, True, "%{y:,.0f} tok/s"))
+        words.append(f"<span style='color:{ACCENT}'>here</span>")
+        title += " in each second" if width == 1 else f" in each {width:.0f} s"
+    if server is not None and len((counted := counter_rate(server, "generation_tokens"))[0]):
+        hover = "server: %{y:,.0f} tok/s"
+        traces.append(_steps(*counted, INK, False, hover) | {"line": _SERVERS})
+        words.append(f"<span style='color:{INK}'>server</span>")
+    return [Panel(f"{title}: {', '.join(words)}", traces)] if traces else []
 
 
 def _request_panels(requests: Requests) -> list[Panel]:
@@ -237,5 +250,20 @@ def _window_marks(
             "font": {"color": MUTED, "size": 12},
         }
         for word, x, side in words
+    ]
+    return shapes, notes
+
+
+def _event_marks(
+    events: Sequence[Event],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    line = {"color": BAD, "width": 1.5}
+    across = {"type": "line", "xref": "x", "yref": "paper", "y0": 0, "y1": 1, "line": line}
+    shapes = [{**across, "x0": event.at_s, "x1": event.at_s} for event in events]
+    at_foot = {"xref": "x", "yref": "paper", "y": 0, "yanchor": "bottom", "showarrow": False}
+    font = {"color": BAD, "size": 12}
+    notes = [
+        {**at_foot, "text": f"<b>{number}</b>", "x": event.at_s, "xanchor": "left", "font": font}
+        for number, event in enumerate(events, 1)
     ]
     return shapes, notes

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from runners.telemetry.scrape import UP
+from runners.telemetry.scrape import SCRAPE_DURATION, UP
+
+# Sources that tell of GPUs alone; a server's may do so too.
+GPU_SOURCE = "gpu:"
 
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
@@ -24,14 +27,21 @@ class Series:
     t_ns: Times
     value: Floats
 
+    def has(self, labels: Mapping[str, str]) -> bool:
+        return all(self.labels.get(key) == word for key, word in labels.items())
+
 
 @dataclass(frozen=True)
 class ServerMetrics:
-    """scrapes: instants of the successful scrapes per source; gaps: failed scrapes."""
+    """scrapes: instants of the successful scrapes per source; gaps: failed scrapes.
+
+    took_s: how long each GET took.
+    """
 
     scrapes: Mapping[str, Times]
     gaps: int
     series: Mapping[str, tuple[Series, ...]]
+    took_s: Floats = field(default_factory=lambda: np.empty(0))
 
     def present(self, names: tuple[str, ...]) -> str | None:
         """The first of `names` that the server has."""
@@ -70,11 +80,29 @@ class GaugeOverTime:
 
 
 def read_server(path: Path) -> ServerMetrics | None:
-    """The metrics of a run; None where there is no file or no successful scrape in it."""
+    """The server's metrics of a run; None without a file or a successful scrape in it."""
+    every = read_series(path)
+    series = {
+        name: kept
+        for name, many in every.items()
+        if (kept := tuple(one for one in many if not one.source.startswith(GPU_SOURCE)))
+    }
+    up = series.pop(UP, ())
+    answered = {one.source: one.t_ns[one.value == 1] for one in up}
+    scrapes = {source: times for source, times in answered.items() if len(times)}
+    if not scrapes:
+        return None
+    gaps = sum(int((one.value == 0).sum()) for one in up)
+    took = [one.value for one in series.pop(SCRAPE_DURATION, ())]
+    return ServerMetrics(scrapes, gaps, series, np.concatenate(took) if took else np.empty(0))
+
+
+def read_series(path: Path) -> dict[str, tuple[Series, ...]]:
+    """Every series of server.parquet by its metric; empty without a file."""
     import pyarrow.parquet as pq
 
     if not path.exists():
-        return None
+        return {}
     table = pq.read_table(path, read_dictionary=["source", "metric", "labels"])
     t_ns = table["t_ns"].to_numpy()
     value = table["value"].to_numpy()
@@ -93,13 +121,7 @@ def read_server(path: Path) -> ServerMetrics | None:
         rows = order[start:end]
         one = Series(source, json.loads(labels), t_ns[rows], value[rows])
         series.setdefault(metric, []).append(one)
-    up = series.pop(UP, [])
-    answered = {one.source: one.t_ns[one.value == 1] for one in up}
-    scrapes = {source: times for source, times in answered.items() if len(times)}
-    if not scrapes:
-        return None
-    gaps = sum(int((one.value == 0).sum()) for one in up)
-    return ServerMetrics(scrapes, gaps, {name: tuple(many) for name, many in series.items()})
+    return {name: tuple(many) for name, many in series.items()}
 
 
 def totals(
@@ -115,7 +137,7 @@ def totals(
         return None
     total = np.zeros(len(instants))
     for one in server.series[name]:
-        if any(one.labels.get(key) != word for key, word in where.items()):
+        if not one.has(where):
             continue
         at = _nearest(server.scrapes[one.source], instants)
         position = np.searchsorted(one.t_ns, at, side="right") - 1
@@ -168,16 +190,18 @@ def gauge_over_time(
     combine: Literal["sum", "mean"],
     start_ns: int,
     end_ns: int,
+    where: Mapping[str, str] = {},
 ) -> GaugeOverTime | None:
     """Mean and maximum over the scrapes in between; None where there is none."""
     instants = server.instants
     inside = instants[(instants >= start_ns) & (instants <= end_ns)]
-    total = totals(server, names, inside)
-    if total is None or not len(total) or not np.all(np.isfinite(total)):
-        return None
     name = server.present(names)
-    if combine == "mean" and name is not None:
-        total = total / len(server.series[name])
+    many = [one for one in server.series[name] if one.has(where)] if name is not None else []
+    total = totals(server, names, inside, where)
+    if total is None or not many or not len(total) or not np.all(np.isfinite(total)):
+        return None
+    if combine == "mean":
+        total = total / len(many)
     return GaugeOverTime(float(total.mean()), float(total.max()))
 
 

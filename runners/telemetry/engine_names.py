@@ -14,10 +14,14 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Gauge:
-    """combine: how the values of several engines or pods become one."""
+    """combine: how the values of several engines or pods become one.
+
+    where: labels that pick the series, where one name stands for several things.
+    """
 
     names: Names
     combine: Literal["sum", "mean"]
+    where: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

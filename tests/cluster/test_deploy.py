@@ -110,6 +110,8 @@ def test_our_own_deadline_ends_the_wait(
     ):
         pass
     assert "not ready within 300 s (serving.startup_timeout_s)" in str(failed.value)
+    assert "its log ends: " in str(failed.value)
+    assert "Copying contents of hf://" in str(failed.value)
     assert playground.left() == []
 
 

@@ -1,29 +1,26 @@
 """The shipped prices: a figure that cannot say where it is from is worse than none."""
 
-import re
-from typing import Any
-
 import yaml
 
 from runners.data import folder
 from runners.profiles.model import Cost
+from runners.profiles.prices import all_prices, filled
 
 
 def test_every_price_can_stand_in_a_profile() -> None:
-    listed = yaml.safe_load((folder("costs") / "gpu-prices.yaml").read_text(encoding="utf-8"))
-    rows: list[dict[str, Any]] = listed["prices"]
-    assert rows
-    for row in rows:
-        for price in (row["price_low"], row["price_high"]):
-            Cost(
-                price_per_gpu_hour=float(price),
-                currency=row["currency"],
-                source=row["source"],
-                date=row["date"],
-            )
-        assert row["price_low"] <= row["price_high"], row
-        assert row["unit"] == "gpu_hour", row
-        assert re.match(r"20\d\d-", row["date"]) and row["source"] and row["offer"], row
-        assert row["date"] <= listed["compiled"] + "-31", row
-    offers = [(row["product"], row["offer"]) for row in rows]
-    assert len(offers) == len(set(offers))
+    shipped = [each for each in all_prices() if each.path.parent == folder("costs")]
+    assert shipped
+    for price in (each.price for each in shipped):
+        if not price.is_range:
+            cost = Cost.model_validate(filled({"price": price.name}))
+            assert cost.is_known and cost.source and cost.date
+    names = [each.price.name for each in shipped]
+    offers = [(each.price.product, each.price.offer) for each in shipped]
+    assert len(set(names)) == len(names) and len(set(offers)) == len(offers)
+
+
+def test_no_price_is_younger_than_its_list() -> None:
+    for path in folder("costs").glob("*.yaml"):
+        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for row in listed["prices"]:
+            assert row["date"] <= listed["compiled"] + "-31", row["name"]

@@ -12,6 +12,9 @@ NAMES = EngineNames(
         "prompt_tokens": ("trtllm_prompt_tokens_total",),
         "generation_tokens": ("trtllm_generation_tokens_total",),
         "cached_prompt_tokens": ("trtllm_prompt_cached_tokens_total",),
+        # Its own hits are blocks; tokens of prompts say the same in the unit of the others.
+        "prefix_cache_queries": ("trtllm_prompt_tokens_total",),
+        "prefix_cache_hits": ("trtllm_prompt_cached_tokens_total",),
         "draft_tokens": ("trtllm_spec_decode_num_draft_tokens_total",),
         "accepted_tokens": ("trtllm_spec_decode_num_accepted_tokens_total",),
     },
