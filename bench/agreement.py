@@ -51,6 +51,8 @@ class Asked:
             return "agree: rejected" if self.ours else "laxer"
         if not self.ours:
             return "agree: accepted"
+        if self.expected == "later":  # seen on a started server, or read in its source
+            return "stricter: it fails later"
         early = [finding for finding in self.ours if finding.fails == "at start-up"]
         return "wrongly rejected" if early else "stricter: it fails later"
 

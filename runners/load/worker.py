@@ -143,7 +143,7 @@ class Records:
 
     def _write_rows(self) -> None:
         """Chunks in rows, their arrivals since the start of load."""
-        rows = np.array(self._rows).T
+        rows = np.array(self._rows, np.int64).T
         rows[:, CHUNK_COLUMNS.index("arrival_ns")] -= self.start_ns
         self._rows = [array("q") for _ in CHUNK_COLUMNS]
         with written():

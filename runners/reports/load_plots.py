@@ -3,6 +3,7 @@
 import html
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from runners.reports.group_sections import labelled, named, stat_in
@@ -98,7 +99,7 @@ def _is_wide(values: Sequence[float]) -> bool:
 
 def _load_axis(title: str, steps: Sequence[float]) -> dict[str, Any]:
     """Loads double, so a logarithmic axis; its ticks are the steps while there is room."""
-    apart = all(high / low > 1.15 for low, high in zip(steps, steps[1:], strict=False))
+    apart = all(high / low > 1.15 for low, high in pairwise(steps))
     found = axis(title=titled(title), type="log")
     if apart and len(steps) <= _MOST_TICKS:
         return found | {"tickvals": list(steps), "ticktext": [f"{step:g}" for step in steps]}

@@ -52,8 +52,7 @@ def timeline_figure(
     ]
     if not panels:
         return Figure(name, title, "No request was sent, so there is nothing to draw.")
-    height = _TOP + _BOTTOM + len(panels) * _PANEL + (len(panels) - 1) * _GAP
-    traces, shape = _stack(panels, height, _end_of(panels))
+    traces, shape, height = stacked(panels, _end_of(panels))
     marks, notes = _window_marks(window, _end_of(panels))
     lines, numbers = _event_marks(events)
     shape["shapes"] = marks + lines
@@ -174,11 +173,12 @@ def _drawn(requests: Requests | None) -> tuple[int, int]:
     return min(good, MAX_POINTS - _MAX_FAILED) + min(failed, _MAX_FAILED), good + failed
 
 
-def _stack(
-    panels: Sequence[Panel], height: int, end: float
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Put panels one below the other, from the top, sharing one x axis."""
-    inner = height - _TOP - _BOTTOM
+def stacked(
+    panels: Sequence[Panel], end: float
+) -> tuple[list[dict[str, Any]], dict[str, Any], int]:
+    """Panels one below the other on one time axis: (traces, layout, height)."""
+    inner = len(panels) * _PANEL + (len(panels) - 1) * _GAP
+    height = _TOP + _BOTTOM + inner
     last = "y" if len(panels) == 1 else f"y{len(panels)}"
     margin = {"l": 52, "r": 12, "t": _TOP, "b": _BOTTOM}
     shape = layout(height, margin=margin, annotations=[], hovermode="closest")
@@ -200,7 +200,7 @@ def _stack(
         shape["yaxis" + suffix] = y
         shape["annotations"].append(_heading(panel.title, high))
         traces.extend({**trace, "xaxis": "x", "yaxis": "y" + suffix} for trace in panel.traces)
-    return traces, shape
+    return traces, shape, height
 
 
 def _heading(title: str, y: float) -> dict[str, Any]:
