@@ -10,6 +10,7 @@ from runners.cluster.apply import apply, refuse_foreign
 from runners.cluster.coldstart import measure_cold_starts
 from runners.cluster.connect import explained
 from runners.cluster.gc import age_text, orphans
+from runners.cluster.load_pods import load_pods, worker_objects
 from runners.cluster.measured import measured
 from runners.cluster.needs import SERVICES, needs
 from runners.cluster.preflight import check_cluster, kserve_version, require
@@ -64,7 +65,8 @@ def deployed(
             lifecycle.tell("events", started.events)
             if options.cold_starts:
                 started = measure_cold_starts(session, started, stack, options.cold_starts, run)
-        with measured(session, started, run, "kserve") as endpoint:
+            crew = whole.enter_context(load_pods(session, started, run))
+        with measured(session, started, run, "kserve", crew) as endpoint:
             yield endpoint
 
 
@@ -83,15 +85,17 @@ def prepare(
             objects = render(profile, run.run_id)
             for name, each in objects.items():
                 run.write_text(f"manifests/{name}", to_yaml(each))
-            checks = check_cluster(connection, objects)
+            # Their token is made anew when they are deployed.
+            every = {**objects, **worker_objects(profile, run.run_id, "not the token")}
+            checks = check_cluster(connection, every)
             for check in checks:
                 # Rights that only help are a matter of ./bench.sh preflight.
                 if check.status == "warning" and check.what != "permissions":
                     progress.note(f"warning: {check.text}")
             require(checks)
             _tell_of_orphans(connection, progress)
-            refuse_foreign(connection, objects.values(), label)
-            for each in objects.values():
+            refuse_foreign(connection, every.values(), label)
+            for each in every.values():
                 apply(connection, each, dry_run=True)
     except ApiError as error:
         raise explained(error, connection, "check the cluster") from error
@@ -148,6 +152,10 @@ def _session(
     options: "TargetOptions",
 ) -> Session:
     metadata = next(iter(objects.values()))["metadata"]
+    if profile.load.workers is not None and profile.load.workers.pods is not None:
+        # Our own way to the model then carries one request, and no load.
+        serving = profile.serving.model_copy(update={"allow_port_forward": True})
+        profile = profile.model_copy(update={"serving": serving})
     return Session(
         connection=connection,
         profile=profile,

@@ -7,8 +7,10 @@ from typing import Any
 
 from runners.cluster.disturbances import Disturbances
 from runners.cluster.facts import cluster_facts, engine_facts
+from runners.cluster.load_pods import Crew
 from runners.cluster.logs import save_logs
 from runners.cluster.metrics import metrics_urls
+from runners.cluster.reach import Route
 from runners.cluster.session import Session, Started
 from runners.cluster.wait import DeployError
 from runners.profiles.model import Profile
@@ -18,9 +20,11 @@ from runners.targets.endpoint import Endpoint
 
 @contextmanager
 def measured(
-    session: Session, started: Started, run: RunDirectory, target: str
+    session: Session, started: Started, run: RunDirectory, target: str, crew: Crew | None = None
 ) -> Iterator[Endpoint]:
     """Yield the endpoint and note what happens to the pods meanwhile.
+
+    crew: load workers in the cluster, which go their own way to the model.
 
     Writes cluster.json, and the pods' logs at the end. Raises DeployError where the service
     was deleted by someone else; the load is interrupted then, and what it has is kept.
@@ -28,17 +32,20 @@ def measured(
     connection = session.connection
     cluster = cluster_facts(connection, started.pods)
     disturbances: list[dict[str, Any]] = []
+    route = started.route
+    if crew is not None:
+        route = Route("in-cluster", crew.base_url)
     facts: dict[str, Any] = {
         **(engine_facts(connection, started.pods[0]) if started.pods else {}),
         "startup_s": round(started.startup_s, 3),
-        "route": started.route.way,
-        "degraded": [started.route.degraded] if started.route.degraded else [],
+        "route": route.way,
+        "degraded": [route.degraded] if route.degraded else [],
         "disturbances": disturbances,
         "cluster": cluster,
     }
     with metrics_urls(connection, started, session.ca_cert) as metrics:
         endpoint = Endpoint(
-            base_url=started.route.base_url,
+            base_url=route.base_url,
             model=started.model,
             target=target,
             engine=session.profile.engine.name,
@@ -48,7 +55,9 @@ def measured(
             tokenizer=tokenizer_of(session.profile),
             ca_cert=session.ca_cert,
             facts=facts,
-            host_header=started.route.host_header,
+            host_header=route.host_header,
+            worker_addresses=crew.addresses if crew else (),
+            worker_token=crew.token if crew else None,
         )
         watcher = Disturbances(started.watches, started.readiness.seen, disturbances)
         try:

@@ -30,7 +30,7 @@ def read_sides(paths: Sequence[Path]) -> list[Side]:
 
 def _sides_at(path: Path) -> list[Side]:
     if (path / "results.json").is_file():
-        return [Side(path.name, (_finished(path, 0),), _profile(path))]
+        return [Side(path.name, (_finished(path, 0),), _profile(path), path.parent)]
     group = RunDirectory(path).read_json("group.json") if path.is_dir() else None
     if group is None:
         raise UsageError(
@@ -44,7 +44,7 @@ def _sides_at(path: Path) -> list[Side]:
     if not by_side:
         raise UsageError(f"{path}: no run of this group is finished")
     return [
-        Side(name or path.name, tuple(runs), _profile(path / "runs" / runs[0].run))
+        Side(name or path.name, tuple(runs), _profile(path / "runs" / runs[0].run), path / "runs")
         for name, runs in by_side.items()
     ]
 

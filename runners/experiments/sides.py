@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from runners.experiments.rounds import Finished, figure
@@ -20,12 +21,14 @@ _IGNORED = ("name", "description", "extends", "url", "api_key_env", "validity")
 class Side:
     """One of the things that are compared: its runs and the profile they were made with.
 
-    profile: as profile.yaml holds it, plain.
+    profile: as profile.yaml holds it, plain. folder: the directory its runs lie in, where
+    someone may want to look at them again.
     """
 
     name: str
     runs: tuple[Finished, ...]
     profile: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def valid(self) -> tuple[Finished, ...]:

@@ -66,7 +66,7 @@ def drive(
     _write_orders(profile, schedule, prompts, endpoint, work)
     specs = [_spec(profile, plan, peak, endpoint, work, index, count) for index in range(count)]
     with (
-        remote_workers(specs, addresses, work, run.logs)
+        remote_workers(specs, addresses, work, run.logs, endpoint.worker_token)
         if addresses
         else processes(specs, work, run.logs)
     ) as workers:
@@ -98,6 +98,8 @@ def drive(
 
 def _addresses(profile: Profile, endpoint: Endpoint) -> list[str]:
     """Where workers on other machines wait; empty for processes on this one."""
+    if endpoint.worker_addresses:
+        return list(endpoint.worker_addresses)
     refuse_what_cannot_drive(profile)
     workers = profile.load.workers
     addresses = workers.addresses if workers else None
@@ -110,7 +112,7 @@ def _asked(load: Load) -> int | None:
     workers = load.workers
     if workers is None:
         return None
-    return workers.processes or len(workers.addresses or ())
+    return workers.processes or workers.pods or len(workers.addresses or ())
 
 
 def _of_machines(finished: Finished) -> dict[str, Any]:

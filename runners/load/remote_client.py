@@ -39,17 +39,23 @@ def refuse_what_cannot_drive(profile: Profile) -> None:
     load = profile.load
     if load.workers is None or load.workers.processes is not None:
         return
-    if load.workers.addresses is None:
+    if load.workers.pods is not None and profile.target != "kserve":
         raise UsageError(
-            "load.workers.pods: this version renders such workers (--dry-run) and does not deploy "
-            "them; start the workers yourself and name them in load.workers.addresses"
+            f"load.workers.pods: target {profile.target} has no cluster to start them in; use "
+            "target kserve, or start workers yourself and name them in load.workers.addresses"
         )
-    count = len(load.workers.addresses)
+    key, count = (
+        ("pods", load.workers.pods)
+        if load.workers.pods is not None
+        else ("addresses", len(load.workers.addresses or ()))
+    )
     if load.concurrency is not None and load.concurrency < count:
         raise UsageError(
-            f"load.workers.addresses: {count} workers cannot share load.concurrency "
+            f"load.workers.{key}: {count} workers cannot share load.concurrency "
             f"{load.concurrency}; give each at least one request in flight"
         )
+    if load.workers.addresses is None:
+        return
     if profile.target in ("local", "simulator"):
         refuse_hidden_server("http://localhost", load.workers.addresses)
     _token()
@@ -79,13 +85,17 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def remote_workers(
-    specs: Sequence[Spec], addresses: Sequence[str], work: Path, logs: Path
+    specs: Sequence[Spec],
+    addresses: Sequence[str],
+    work: Path,
+    logs: Path,
+    token: str | None = None,
 ) -> Iterator[list[Worker]]:
     """Workers that wait at `addresses`, given their orders; they stop when the block ends.
 
-    Raises UsageError without a token, TargetError for a worker that cannot be had.
+    token: what they and we share; by default from the environment. Raises UsageError without a token, TargetError for a worker that cannot be had.
     """
-    token = _token()
+    token = token or _token()
     with ExitStack() as stack:
         workers: list[Worker] = []
         for spec, address in zip(specs, addresses, strict=True):

@@ -146,7 +146,7 @@ def p_text(p: float | None) -> str:
 def differing(differs: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(key, the baseline's value, the side's), without credentials."""
     return [
-        (key, *(_said(_without_secret(key, value)) for value in both))
+        (key, _said(_without_secret(key, both[0])), _said(_without_secret(key, both[1])))
         for key, both in differs.items()
     ]
 

@@ -1,12 +1,13 @@
 """report.html of a group: one file that opens offline, from group.json and its runs' results."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from runners.errors import UsageError
+from runners.reports.comparison_html import Told, tell
 from runners.reports.group_plots import repeat_figures
 from runners.reports.group_sections import (
     about_text,
@@ -15,10 +16,12 @@ from runners.reports.group_sections import (
     metric_rows,
     run_rows,
     stat_in,
+    step_rows,
     verdict_text,
 )
 from runners.reports.load_plots import curve_figures
 from runners.reports.page import render_page
+from runners.reports.plots import Figure
 from runners.reports.run_facts import read_facts, without_secrets
 from runners.rundir import RunDirectory
 
@@ -50,11 +53,12 @@ def _page(group: RunDirectory, summary: Mapping[str, Any]) -> str:
     }
     columns = [key for key in _COLUMNS if _is_known(key, results.values())]
     finished = [(run, results[run["run"]]) for run in summary["runs"] if run["state"] == "finished"]
-    figures = (curve_figures if summary["curve"] else repeat_figures)(summary, finished)
+    told = _comparison(group, summary)
+    figures = _figures(group, summary, finished, told)
     status, counts = verdict_text(summary)
     return render_page(
         "group.html.j2",
-        figures,
+        [*figures, *(told.figures if told else ())],
         summary=summary,
         title=summary["profile"],
         facts=_about(group, summary),
@@ -66,9 +70,29 @@ def _page(group: RunDirectory, summary: Mapping[str, Any]) -> str:
         metrics=metric_rows(summary),
         columns=[labelled(key) for key in columns],
         runs=run_rows(summary, results, columns),
+        told=told,
+        steps=step_rows(summary),
         knee=(summary["conclusion"].get("knee") or {}).get("run"),
         profile=_profile(group),
     )
+
+
+def _figures(
+    group: RunDirectory,
+    summary: Mapping[str, Any],
+    finished: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    told: Told | None,
+) -> list[Figure]:
+    if summary["curve"]:
+        return curve_figures(summary, finished, read_facts(group, {}).profile_data.get("slo"))
+    return [] if told else repeat_figures(summary, finished)
+
+
+def _comparison(group: RunDirectory, summary: Mapping[str, Any]) -> Told | None:
+    comparison = summary.get("comparison")
+    if not comparison:
+        return None
+    return tell(comparison, {side["name"]: group / "runs" for side in comparison["sides"]})
 
 
 def _about(group: RunDirectory, summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -127,6 +127,40 @@ def run_rows(
     return rows
 
 
+@dataclass(frozen=True)
+class StepRow:
+    """A step of --find-max. objectives: (pass | fail | undecided, what was found)."""
+
+    load: str
+    run: str
+    status: str
+    kept: bool
+    mark: str
+    objectives: Sequence[tuple[str, str]]
+
+
+def step_rows(summary: Mapping[str, Any]) -> list[StepRow]:
+    """The steps of --find-max by their load; empty for every other group."""
+    if summary["kind"] != "find-max":
+        return []
+    told = summary["conclusion"]
+    marks = {
+        told.get("lowest_not_kept"): "lowest not kept",
+        told.get("highest_kept"): "highest kept",
+    }
+    return [
+        StepRow(
+            load=f"{step['load']:g}",
+            run=step["run"],
+            status=step["status"],
+            kept=step["kept"],
+            mark=marks.get(step["load"], ""),
+            objectives=[(each["outcome"], each["text"]) for each in step["objectives"]],
+        )
+        for step in sorted(told.get("steps") or (), key=lambda step: float(step["load"]))
+    ]
+
+
 def stat_in(results: Mapping[str, Any], key: str) -> Estimate:
     """A dotted figure of a run's results, as it is stored."""
     metric, _, statistic = key.partition(".")
@@ -138,6 +172,8 @@ def varied_text(run: Mapping[str, Any]) -> str:
     """`concurrency 16`, or the seed where nothing else differs."""
     for key, value in run["varied"].items():
         return f"{key.removeprefix('load.')} {value:g}"
+    if run.get("side"):
+        return f"{run['side']}, seed {run['seed']}"
     return f"seed {run['seed']}"
 
 

@@ -15,7 +15,7 @@ from runners.reports.plots import (
     distribution_figure,
     gap_histogram,
 )
-from runners.reports.run_facts import Facts, read_facts, without_secrets
+from runners.reports.run_facts import Facts, arguments_text, read_facts, without_secrets
 from runners.reports.run_files import events_of, json_of, manifests_of
 from runners.reports.scatter import scatter_figures
 from runners.reports.sections import (
@@ -102,7 +102,7 @@ def _page(run: RunDirectory, results: Mapping[str, Any]) -> str:
         manifests=manifests_of(run),
         files=[name for name in _FILES if (run / name).exists()],
         profile=_yaml(facts.profile_data),
-        engine_arguments=_arguments(facts.engine_arguments),
+        engine_arguments=arguments_text(facts.engine_arguments),
         environment=_yaml(facts.environment),
     )
 
@@ -212,17 +212,3 @@ def _yaml(data: Mapping[str, Any]) -> str:
     if not data:
         return ""
     return yaml.safe_dump(without_secrets(dict(data)), sort_keys=False, allow_unicode=True)
-
-
-def _arguments(arguments: Any) -> str:
-    """Engine arguments as a person would write them: one flag with its value on a line."""
-    if not arguments:
-        return ""
-    if isinstance(arguments, list):
-        text = ""
-        for argument in map(str, without_secrets(arguments)):
-            text += ("\n" if argument.startswith("--") and text else " " if text else "") + argument
-        return text
-    if isinstance(arguments, Mapping):
-        return _yaml(arguments)
-    return str(arguments)

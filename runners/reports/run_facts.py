@@ -129,6 +129,21 @@ def _arguments_without_secrets(arguments: list[Any] | tuple[Any, ...]) -> list[A
     return shown
 
 
+def arguments_text(arguments: Any) -> str:
+    """Engine arguments as a person would write them: one flag with its value on a line."""
+    if not arguments:
+        return ""
+    if isinstance(arguments, list):
+        text = ""
+        for argument in map(str, without_secrets(arguments)):
+            text += ("\n" if argument.startswith("--") and text else " " if text else "") + argument
+        return text
+    if isinstance(arguments, Mapping):
+        shown = without_secrets(dict(arguments))
+        return yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
+    return str(arguments)
+
+
 def _is_secret(name: str) -> bool:
     flat = name.lower().lstrip("-").replace("-", "_")
     return any(flat == word or flat.endswith("_" + word) for word in _SECRET)

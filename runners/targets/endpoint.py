@@ -15,6 +15,8 @@ class Endpoint:
     api_key_env: the environment variable that holds the key; its value is never kept.
     more_metrics_urls: of further replicas behind the same address.
     host_header: the name to send where base_url is a gateway's address.
+    worker_addresses: host:port of load workers that the target deployed, which know
+        worker_token; empty: workers are processes here, or those that the profile names.
     facts: what start-up told, e.g. startup_s, model_weights_gib, kv_cache_gib,
         kv_cache_tokens, engine_arguments; a missing key was not measured.
     """
@@ -31,4 +33,6 @@ class Endpoint:
     ca_cert: Path | None = None
     simulated: bool = False
     host_header: str | None = None
+    worker_addresses: tuple[str, ...] = ()
+    worker_token: str | None = field(default=None, repr=False)
     facts: dict[str, Any] = field(default_factory=dict)
