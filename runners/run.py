@@ -18,6 +18,7 @@ from runners.targets.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from runners.load.schedule import Schedule
+    from runners.workloads.prompts import Prompts
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def run(loaded: Loaded, out: Path, options: TargetOptions, progress: Progress) -
             error = str(failure)
     if results is not None and results["verdict"]["status"] == "invalid":
         codes.append(Exit.RUN_INVALID)
+    if results is None and directory.holds_only_the_plan():
+        directory.remove()
     return Outcome(directory, results, worst(*codes), error)
 
 
@@ -125,7 +128,39 @@ def _drive(
 ) -> dict[str, Any]:
     """Build prompts, send them, scrape beside; returns the load facts."""
     from runners.load.drive import drive
+    from runners.telemetry.gpu_watch import GpuWatch
     from runners.telemetry.scrape import Scraper, write_scrapes
+
+    urls = [endpoint.metrics_url] if endpoint.metrics_url else []
+    scrapers = [
+        Scraper(url, ca_cert=endpoint.ca_cert, api_key_env=endpoint.api_key_env)
+        for url in (*urls, *endpoint.more_metrics_urls)
+    ]
+    # Before the prompts: while they are made the GPUs are idle.
+    with GpuWatch(profile, endpoint) as gpus:
+        prompts = _prompts(profile, schedule, endpoint, progress)
+        with ExitStack() as scraping, progress.step("Driving load") as step:
+            for scraper in scrapers:
+                scraping.enter_context(scraper)
+            driven = drive(
+                profile,
+                schedule,
+                prompts,
+                endpoint,
+                directory,
+                lambda sent: step.detail(f"{sent.done} answered, {sent.failed} failed"),
+            )
+    of_gpus = gpus.rows(driven.t0_ns, driven.facts["t0_unix_ns"])
+    write_scrapes(scrapers, directory, driven.t0_ns, of_gpus)
+    # A port-forward begins on this machine and leads away from it.
+    forwarded = endpoint.facts.get("route") == "port-forward"
+    shared = is_this_host(endpoint.base_url) and not forwarded
+    return driven.facts | {"shared_host": shared, "gpu_telemetry": gpus.facts}
+
+
+def _prompts(
+    profile: Profile, schedule: "Schedule", endpoint: Endpoint, progress: Progress
+) -> "Prompts":
     from runners.workloads.prompts import make_prompts
 
     with progress.step("Making prompts") as step:
@@ -138,26 +173,7 @@ def _drive(
             lengths=schedule.input_tokens,
         )
         step.detail(f"{count} prompts")
-    urls = [endpoint.metrics_url] if endpoint.metrics_url else []
-    scrapers = [
-        Scraper(url, ca_cert=endpoint.ca_cert, api_key_env=endpoint.api_key_env)
-        for url in (*urls, *endpoint.more_metrics_urls)
-    ]
-    with ExitStack() as scraping, progress.step("Driving load") as step:
-        for scraper in scrapers:
-            scraping.enter_context(scraper)
-        driven = drive(
-            profile,
-            schedule,
-            prompts,
-            endpoint,
-            directory,
-            lambda sent: step.detail(f"{sent.done} answered, {sent.failed} failed"),
-        )
-    write_scrapes(scrapers, directory, driven.t0_ns)
-    # A port-forward begins on this machine and leads away from it.
-    forwarded = endpoint.facts.get("route") == "port-forward"
-    return driven.facts | {"shared_host": is_this_host(endpoint.base_url) and not forwarded}
+    return prompts
 
 
 def is_this_host(base_url: str) -> bool:

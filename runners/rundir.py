@@ -48,6 +48,18 @@ class RunDirectory:
             (path / "logs").mkdir(parents=True)
         return cls(path)
 
+    def holds_only_the_plan(self) -> bool:
+        """Whether nothing has come of the run: no record, no log, no object."""
+        plan = {"profile.yaml", "findings.json", "logs"}
+        return {each.name for each in self.path.iterdir()} <= plan and not any(self.logs.iterdir())
+
+    def remove(self) -> None:
+        """Take the directory away."""
+        import shutil
+
+        with writing(self.path):
+            shutil.rmtree(self.path)
+
     @property
     def run_id(self) -> str:
         return self.path.name

@@ -1,5 +1,6 @@
 """Command-line flags as overrides of profile keys; an explicit flag beats the profile."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,14 @@ def overrides(flags: dict[str, Any]) -> list[Override]:
     if flags["rate"] is not None:
         found = _to_a_rate(flags["profile"]) + found
     found += _implied_target(flags)
-    if flags["backend"] is not None:
-        found += engine_overrides(flags["backend"])
-    if flags["extra_engine_args"] is not None:
-        found += _engine_arguments(flags["extra_engine_args"])
-    if flags.get("slo") is not None:
-        found += _objectives(flags["slo"])
+    read: dict[str, Callable[[Any], list[Override]]] = {
+        "backend": engine_overrides,
+        "extra_engine_args": _engine_arguments,
+        "slo": _objectives,
+    }
+    for flag, of in read.items():
+        if flags.get(flag) is not None:
+            found += of(flags[flag])
     for text in flags["settings"]:
         key, value = parse_set(text)
         found.append(Override(key, value, f"--set {key}"))
@@ -167,8 +170,7 @@ def _objectives(path: Path) -> list[Override]:
 
 
 def _engine_arguments(path: Path) -> list[Override]:
-    value = _mapping("--extra-engine-args", path, "engine arguments")
+    """vLLM's arguments, or settings of TensorRT-LLM that are converted as they are read."""
     return [
-        Override(f"engine.args.{key}", setting, f"--extra-engine-args {path}")
-        for key, setting in value.items()
+        Override("engine.extra_engine_args", str(path.absolute()), f"--extra-engine-args {path}")
     ]

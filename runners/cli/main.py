@@ -24,6 +24,10 @@ _COMMANDS = {
 }
 
 
+# Options that ask for several runs.
+_OF_GROUPS = ("saturate", "find_max", "repeats", "until", "vary")
+
+
 class LazyGroup(click.Group):
     """Sub-commands whose modules are imported only when they run."""
 
@@ -169,7 +173,7 @@ def cli(ctx: click.Context, /, **flags: Any) -> int:
 
         return resume(flags)
     loaded = _load(flags)
-    if any(flags[name] for name in ("saturate", "find_max", "repeats", "until", "vary")):
+    if any(_given(flags[name]) for name in _OF_GROUPS):
         from runners.cli.groups import start
 
         return start(loaded, _target_options(flags), flags)
@@ -186,6 +190,11 @@ def _dry_run(loaded: "Loaded", flags: dict[str, Any]) -> int:
     from runners.cli.show import show_plan
 
     return show_plan(loaded, _target_options(flags), flags["as_json"])
+
+
+def _given(value: Any) -> bool:
+    """Whether an option was used; --repeats 0 was, and is refused later."""
+    return value is not None and value is not False and value != ()
 
 
 def _load(flags: dict[str, Any]) -> "Loaded":
@@ -240,7 +249,8 @@ def console_for_results() -> "Console":
 
 
 def _summary(outcome: Any) -> dict[str, Any]:
-    summary: dict[str, Any] = {"run_directory": str(outcome.run.path)}
+    kept = outcome.run.path.exists()
+    summary: dict[str, Any] = {"run_directory": str(outcome.run.path) if kept else None}
     if outcome.results is not None:
         from runners.reports.console import summary as of_results
 

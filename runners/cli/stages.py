@@ -1,6 +1,7 @@
 """Sub-commands that run one stage again on what a run directory holds."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,13 +35,52 @@ def measure(run: Path) -> int:
 
 @click.command()
 @_RUN
-def report(run: Path) -> int:
-    """Write report.html of a run or a group again."""
+@click.option(
+    "--figures",
+    type=click.Choice(["png", "svg"]),
+    help="Export each figure as a file too; needs a Chromium.",
+)
+@click.option("--markdown", is_flag=True, help="Print a Markdown summary only, for a pull request.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where figures go (RUN/figures), or summary.md in place of standard output.",
+)
+def report(run: Path, figures: Any, *, markdown: bool, out: Path | None) -> int:
+    """Write report.html of a run, a group or a comparison again."""
+    if out is not None and not (figures or markdown):
+        raise UsageError("--out: report.html stays with its run; give --figures or --markdown too")
+    if markdown:
+        _tell_markdown(run, out)
+    if figures or not markdown:
+        written = _report(run)
+        click.echo(written)
+        if figures:
+            from runners.reports.figures import export_figures
+
+            for path in export_figures(written, figures, out or run / "figures"):
+                click.echo(path)
+    return Exit.DONE
+
+
+def _report(run: Path) -> Path:
+    from runners.reports.comparison_html import write_comparison_report
     from runners.reports.group_html import write_group_report
     from runners.reports.html import write_report
 
     if (run / "group.json").is_file():
-        click.echo(write_group_report(RunDirectory(run)))
-        return Exit.DONE
-    click.echo(write_report(_existing(run, "results.json")))
-    return Exit.DONE
+        return write_group_report(RunDirectory(run))
+    if (run / "comparison.json").is_file():
+        return write_comparison_report(RunDirectory(run))
+    return write_report(_existing(run, "results.json"))
+
+
+def _tell_markdown(run: Path, out: Path | None) -> None:
+    from runners.reports.markdown import summary_markdown
+
+    text = summary_markdown(run)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        click.echo(RunDirectory(out).write_text("summary.md", text))

@@ -1,5 +1,6 @@
 """From a profile to an endpoint in the cluster, and back to nothing."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -65,9 +66,19 @@ def deployed(
             lifecycle.tell("events", started.events)
             if options.cold_starts:
                 started = measure_cold_starts(session, started, stack, options.cold_starts, run)
-            crew = whole.enter_context(load_pods(session, started, run))
+            crew = whole.enter_context(load_pods(session, started, run, run_key(run)))
         with measured(session, started, run, "kserve", crew) as endpoint:
             yield endpoint
+
+
+def run_key(run: RunDirectory) -> str:
+    """What tells this run's objects from all others': the directory's name.
+
+    The starts of a group are only numbered; theirs is the group's name and the number.
+    """
+    if run.run_id.isdecimal():
+        return f"{run.path.resolve().parents[1].name}-{run.run_id}"
+    return run.run_id
 
 
 def prepare(
@@ -78,15 +89,15 @@ def prepare(
     Writes manifests/. The profile returned has the run's own service name and the cluster's
     version of KServe. Raises TargetError.
     """
-    label = label_value(run.run_id)
+    label = label_value(run_key(run))
     try:
         with progress.step(f"checking {connection.place()}, namespace {connection.namespace}"):
-            profile = fitted(connection, profile, run.run_id)
-            objects = render(profile, run.run_id)
+            profile = fitted(connection, profile, run_key(run))
+            objects = render(profile, run_key(run))
             for name, each in objects.items():
                 run.write_text(f"manifests/{name}", to_yaml(each))
             # Their token is made anew when they are deployed.
-            every = {**objects, **worker_objects(profile, run.run_id, "not the token")}
+            every = {**objects, **worker_objects(profile, run_key(run), "not the token")}
             checks = check_cluster(connection, every)
             for check in checks:
                 # Rights that only help are a matter of ./bench.sh preflight.
@@ -107,7 +118,8 @@ def fitted(connection: Connection, profile: Profile, run_id: str) -> Profile:
     changes: dict[str, Any] = {"namespace": connection.namespace}
     if profile.serving.service is None:
         # A second run of the same profile in the namespace must not meet the first.
-        changes["service"] = service_name(f"{profile.name}-{run_id[-_SHORT_ID:]}")
+        mark = hashlib.sha256(run_id.encode()).hexdigest()[:_SHORT_ID]
+        changes["service"] = service_name(f"{profile.name}-{mark}")
     if version := kserve_version(connection):
         changes["kserve_version"] = version
     return profile.model_copy(update={"serving": profile.serving.model_copy(update=changes)})
@@ -179,7 +191,7 @@ def _removed(
 
     goals: services whose pods have to be gone as well; filled while the context is open.
     """
-    label = label_value(run.run_id)
+    label = label_value(run_key(run))
     try:
         yield
     except BaseException as error:

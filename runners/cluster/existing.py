@@ -11,7 +11,7 @@ from runners.cluster.needs import SERVICES
 from runners.cluster.preflight import check_cluster, require
 from runners.cluster.seen import Goal, is_true, uid_of
 from runners.cluster.session import Session, bring_up, evidence_kept
-from runners.errors import TargetError
+from runners.errors import TargetError, UsageError
 from runners.profiles.model import Profile
 from runners.progress import Progress
 from runners.rundir import RunDirectory
@@ -42,6 +42,11 @@ def found(
     lifecycle = Lifecycle(run, clock.unix() - clock.now())
     with ExitStack() as stack:
         with lifecycle.recorded(), evidence_kept(lifecycle, progress):
+            if profile.load.workers is not None and profile.load.workers.pods is not None:
+                raise UsageError(
+                    "load.workers.pods: --existing creates nothing in the cluster; use workers "
+                    "here (--workers N) or load.workers.addresses"
+                )
             service = find_service(connection, profile.serving.existing or "")
             try:
                 require(check_cluster(connection, {}, existing=service["kind"]))

@@ -34,11 +34,14 @@ class Crew:
 
 def worker_objects(profile: Profile, run_id: str, token: str) -> dict[str, Object]:
     """Job, Service and Secret of the workers; empty where the profile has no pods."""
-    return render_load_workers(profile, run_id, token)
+    # Our own engine asks for no key.
+    return render_load_workers(profile.model_copy(update={"api_key_env": None}), run_id, token)
 
 
 @contextmanager
-def load_pods(session: Session, started: Started, run: RunDirectory) -> Iterator[Crew | None]:
+def load_pods(
+    session: Session, started: Started, run: RunDirectory, run_id: str
+) -> Iterator[Crew | None]:
     """Deploy the workers and yield how they are reached; None where the profile has none.
 
     The Secret with their token is applied and not kept. All of it carries the run's label and
@@ -46,7 +49,7 @@ def load_pods(session: Session, started: Started, run: RunDirectory) -> Iterator
     """
     profile, connection = session.profile, session.connection
     token = secrets.token_urlsafe(32)
-    objects = worker_objects(profile, run.run_id, token)
+    objects = worker_objects(profile, run_id, token)
     if not objects:
         yield None
         return
@@ -55,7 +58,7 @@ def load_pods(session: Session, started: Started, run: RunDirectory) -> Iterator
     assert count is not None
     with ExitStack() as stack:
         with session.progress.step(f"starting {count} load workers") as step:
-            refuse_foreign(connection, objects.values(), label_value(run.run_id))
+            refuse_foreign(connection, objects.values(), label_value(run_id))
             for name, each in objects.items():
                 if each["kind"] != "Secret":
                     run.write_text(f"manifests/{name}", to_yaml(each))

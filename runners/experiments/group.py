@@ -150,7 +150,7 @@ def asked_json(group: Group) -> dict[str, Any]:
         "seeds": {
             "base": profile.load.seed,
             "rule": "base + round - 1",
-            "prompts": _LISTED if profile.workload.prompts else _FRESH,
+            "prompts": _FRESH if profile.workload.has_made_lengths else _LISTED,
         },
     }
 

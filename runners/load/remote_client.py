@@ -93,7 +93,8 @@ def remote_workers(
 ) -> Iterator[list[Worker]]:
     """Workers that wait at `addresses`, given their orders; they stop when the block ends.
 
-    token: what they and we share; by default from the environment. Raises UsageError without a token, TargetError for a worker that cannot be had.
+    token: what they and we share; by default from the environment.
+    Raises UsageError without a token, TargetError for a worker that cannot be had.
     """
     token = token or _token()
     with ExitStack() as stack:

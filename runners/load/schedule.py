@@ -11,7 +11,7 @@ from runners.errors import UsageError
 from runners.load.rates import Floats, curve
 from runners.load.trace import read_trace
 from runners.profiles.load_section import Load
-from runners.profiles.model import Workload
+from runners.profiles.workload_section import Workload
 from runners.rundir import writing
 
 DEFAULT_CONCURRENCY = 8

@@ -34,7 +34,8 @@ class Drawn:
 
     def at(self, instants: Floats) -> Floats:
         """Sum over the GPUs at each instant (ns), interpolated between samples."""
-        return np.sum([np.interp(instants, one.t_ns, one.value) for one in self.curves], axis=0)
+        each = [np.interp(instants, one.t_ns, one.value) for one in self.curves]
+        return np.asarray(np.sum(each, axis=0), np.float64)
 
 
 @dataclass(frozen=True)
@@ -179,8 +180,9 @@ def energy_section(
         return None, {"energy": found if isinstance(found, str) else NO_GPU_TELEMETRY}
     missing: dict[str, str] = {}
     tokens = _tokens(run, found)
-    per_joule = Summary(missing={"": tokens})
-    if not isinstance(tokens, str):
+    if isinstance(tokens, str):
+        per_joule = Summary(missing={"": tokens})
+    else:
         per_joule = _per(found, tokens, invert=True)
     power = _per(found, np.full(BATCHES, found.seconds / BATCHES))
     idle = idle_w(found.drawn)

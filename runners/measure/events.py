@@ -46,11 +46,9 @@ def served(run: Recorded, which: Bools, amounts: Floats | None = None) -> Events
     counts, 1 without.
     """
     sent, end = run.requests.sent[which], run.requests.end[which]
+    parts = (np.ones(len(sent)) if amounts is None else amounts[which]) / _PARTS
     shares = (np.arange(_PARTS) + 0.5) / _PARTS
-    times = (sent[:, None] + (end - sent)[:, None] * shares).ravel()
-    each = np.ones(len(sent)) if amounts is None else amounts[which]
-    parts = np.repeat(each / _PARTS, _PARTS)
-    return Events(lambda: [(times, parts)], _PARTS)
+    return Events(lambda: ((sent + (end - sent) * share, parts) for share in shares), _PARTS)
 
 
 def output_tokens(run: Recorded) -> Events | str:

@@ -129,7 +129,7 @@ def mig_share(kind: str | None, slice_: str) -> float | str:
     if facts is None:
         known = f"resources.gpu.type {kind!r} is not known" if kind else "resources.gpu.type"
         return f"the fraction that {slice_} is of a GPU needs {known}; name the GPU there"
-    fit = (facts.mig or {}).get(slice_.split("+")[0])
+    fit = (facts.mig or {}).get(slice_.partition("+")[0])
     if not fit:
         return f"it is not known here how many {slice_} fit on {kind}"
     return 1 / fit
@@ -158,7 +158,9 @@ def _of_pod(pod: dict[str, Any], profile: Profile, product: str | None) -> Machi
 def _product(cluster: dict[str, Any]) -> str | None:
     """The GPU that the nodes' labels name."""
     labels = [node or {} for node in (cluster.get("nodes") or {}).values()]
-    found = {label["nvidia.com/gpu.product"] for label in labels if "nvidia.com/gpu.product" in label}
+    found = {
+        label["nvidia.com/gpu.product"] for label in labels if "nvidia.com/gpu.product" in label
+    }
     return str(found.pop()) if len(found) == 1 else None
 
 
@@ -171,7 +173,9 @@ def _changes(told: list[dict[str, Any]], pods: dict[str, Machines]) -> list[Chan
         if sign is None:
             continue
         name = _POD.search(str(each.get("text")))
-        found.append(Change(float(each["unix_s"]), pods.get(name[1] if name else "", usual).times(sign)))
+        found.append(
+            Change(float(each["unix_s"]), pods.get(name[1] if name else "", usual).times(sign))
+        )
     return found
 
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from runners.measure.cost import COST
+from runners.measure.cost import COST, UNIT_COSTS
+from runners.measure.energy import ENERGY
 from runners.measure.latency import ADJUSTED, INTER_CHUNK, LATENCIES, QUANTILES
 from runners.measure.rates import GOODPUT_FRACTION, RATES
 from runners.measure.server import RATIOS
-
-ENERGY = "energy_j_per_output_token"
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,12 @@ class Metric:
     extras: tuple[str, ...] = ()
 
 
+def _priced(name: str) -> tuple[str, ...]:
+    """All tell their currency, the first of them all about the price."""
+    more = ("price_per_hour", "price_source", "price_date") if name == COST else ()
+    return ("currency", *more)
+
+
 METRICS = (
     *(Metric(m.name, m.unit, m.formula, "distribution", (ADJUSTED,)) for m in LATENCIES),
     Metric(
@@ -72,13 +77,7 @@ METRICS = (
     *(Metric(m.name, m.unit, m.formula, "estimate") for m in RATES),
     Metric(GOODPUT_FRACTION, "1", "requests within every SLO / ok and failed ones", "estimate"),
     *(Metric(m.name, m.unit, m.formula, "estimate") for m in RATIOS),
-    Metric(
-        COST,
-        "currency",
-        "price per second / output tokens per second x 1e6",
-        "estimate",
-        ("currency", "price_per_hour", "price_source", "price_date"),
-    ),
+    *(Metric(c.name, "currency", c.formula, "estimate", _priced(c.name)) for c in UNIT_COSTS),
     Metric(ENERGY, "J/token", "energy of all GPUs / output tokens", "estimate"),
     *(Metric(m.name, m.unit, m.formula, "fact") for m in FACTS),
 )

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from runners.measure.client import client_section, offered, send_lag, usage_check
-from runners.measure.cost import COST, cost_metric
+from runners.measure.cost import UNIT_COSTS, bill, cost_metric, cost_section
 from runners.measure.detect import find_window
+from runners.measure.energy import ENERGY, energy_metric, energy_of, energy_section
 from runners.measure.latency import (
     INTER_CHUNK,
     LATENCIES,
@@ -16,9 +17,9 @@ from runners.measure.latency import (
     latency_metric,
     window_requests,
 )
-from runners.measure.metrics import ENERGY, FACTS
+from runners.measure.metrics import FACTS
 from runners.measure.rates import GOODPUT_FRACTION, RATES, goodput_fraction, rate_metric
-from runners.measure.records import INTERRUPTED, NOT_SENT, OK, Bools, Recorded, read_run
+from runners.measure.records import INTERRUPTED, NOT_SENT, OK, Bools, Floats, Recorded, read_run
 from runners.measure.server import (
     NO_METRICS,
     RATIOS,
@@ -34,6 +35,7 @@ from runners.measure.validity import Evidence, verdict
 from runners.measure.window import Window
 from runners.rundir import RunDirectory
 from runners.telemetry.engine_names import names_spoken
+from runners.telemetry.gpu import read_gpus
 
 SCHEMA_VERSION = 1
 _STEADY = {None: "not looked for", True: "found", False: "not found"}
@@ -67,11 +69,8 @@ def measured(run: RunDirectory) -> dict[str, Any]:
     _latencies(collected, recorded, chosen, failed, nothing)
     _rates(collected, recorded, window, chosen, failed, nothing)
     _server_ratios(collected, recorded, window)
-    throughput = collected.metrics["output_throughput_tok_s"]
-    collected.add(COST, cost_metric(recorded.profile, throughput))
-    collected.add(ENERGY, Summary(missing={"": "no GPU telemetry"}))
-    _facts(collected, recorded)
-    return _assembled(recorded, window, collected, chosen, seed)
+    sections = _cost_and_energy(collected, run, recorded, window)
+    return _assembled(recorded, window, collected, chosen, seed) | sections
 
 
 def _why_nothing(run: Recorded) -> str:
@@ -135,6 +134,23 @@ def _server_ratios(collected: Collected, run: Recorded, window: Window | None) -
         else:
             summary = counter_ratio(declared, server, names, span)
         collected.add(declared.name, summary)
+
+
+def _cost_and_energy(
+    collected: Collected, directory: RunDirectory, run: Recorded, window: Window | None
+) -> dict[str, Any]:
+    """Metrics of both, the facts that cost needs, and the two sections."""
+    billed = bill(run, window)
+    for unit in UNIT_COSTS:
+        collected.add(unit.name, cost_metric(unit, run.profile.cost, billed, collected.metrics))
+    gpus = read_gpus(directory / "server.parquet")
+    drawn = energy_of(run, gpus, window)
+    collected.add(ENERGY, energy_metric(run, drawn))
+    _facts(collected, run)
+    cost, why_no_cost = cost_section(run, window, billed, collected.metrics)
+    energy, why_no_energy = energy_section(run, gpus, drawn)
+    collected.missing |= why_no_cost | why_no_energy
+    return {"cost": cost, "energy": energy}
 
 
 def _facts(collected: Collected, run: Recorded) -> None:
@@ -234,7 +250,14 @@ def _requests_json(run: Recorded, chosen: Bools) -> dict[str, Any]:
         "not_sent": int((requests.where_outcome(NOT_SENT) & measured).sum()),
         "capped": int((requests.capped & measured).sum()),
         "by_error": by_error,
+        "prompt_tokens": _total(requests.prompt_tokens[requests.ok & measured]),
+        "output_tokens": _total(requests.output_tokens[requests.ok & measured]),
     }
+
+
+def _total(tokens: Floats) -> int | None:
+    """Over all answers; None where one of them has no count, or there is none."""
+    return int(tokens.sum()) if len(tokens) and np.isfinite(tokens).all() else None
 
 
 def _window_json(window: Window | None) -> dict[str, Any] | None:

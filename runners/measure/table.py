@@ -28,6 +28,9 @@ _SERVER = (
     "kv_cache_usage_max",
 )
 
+_COST = ("per_hour", "cold_start", "idle_share")
+_ENERGY = ("joules", "idle_w")
+
 
 def csv_row(results: dict[str, Any]) -> str:
     """A header and one row; null is an empty cell.
@@ -53,12 +56,26 @@ def _cells(results: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "reasons", "; ".join(results["verdict"]["reasons"]) or None
     for name in ("start_s", "end_s", "method", "steady_state", "warmup_s"):
         yield f"window.{name}", (results["window"] or {}).get(name)
-    for name in ("ok", "failed", "in_window", "warmup", "not_sent", "capped"):
+    for name in (
+        "ok",
+        "failed",
+        "in_window",
+        "warmup",
+        "not_sent",
+        "capped",
+        "prompt_tokens",
+        "output_tokens",
+    ):
         yield f"requests.{name}", results["requests"][name]
     for metric in METRICS:
         yield from _metric_cells(metric, results["metrics"][metric.name])
     for name in _SERVER:
         yield f"server.{name}", (results["server"] or {}).get(name)
+    for name in _COST:
+        yield f"cost.{name}", (results["cost"] or {}).get(name)
+    for name in _ENERGY:
+        yield f"energy.{name}", (results["energy"] or {}).get(name)
+    yield from _estimate_cells("energy.average_w", (results["energy"] or {}).get("average_w") or {})
 
 
 def _metric_cells(metric: Metric, value: dict[str, Any] | None) -> Iterator[tuple[str, Any]]:

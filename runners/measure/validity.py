@@ -233,12 +233,11 @@ def _prompt_lengths(evidence: Evidence) -> Iterator[Reason]:
     known = known[~np.isnan(known)]
     if run.load.get("prompt_lengths") != "estimated" or run.profile.load.trace or not len(known):
         return
-    shared = workload.shared_prefix.tokens if workload.shared_prefix else 0
-    planned, mean = workload.input_tokens + shared, float(known.mean())
+    planned, mean = workload.mean_input_tokens(), float(known.mean())
     if abs(mean / planned - 1) > _PROMPTS_OFF:
         yield Reason(
             "degraded",
-            f"prompts had {mean:.0f} tokens on average, {planned} were planned; "
+            f"prompts had {mean:.0f} tokens on average, {planned:.0f} were planned; "
             "model.tokenizer makes them exact",
         )
 

@@ -47,6 +47,13 @@ class Engine(Section):
         "negation, a mapping is passed as JSON. vLLM's names are read by every engine that "
         "has a counterpart; an engine's own names are passed as they are.",
     )
+    extra_engine_args: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A YAML file beside the profile whose arguments are laid below `args`: vLLM's "
+        "own, or TensorRT-LLM's settings (the file of trtllm-serve --config), which are "
+        "converted. The resolved profile holds the arguments in its place.",
+    )
     env: dict[str, str] = Field(
         default_factory=dict, description="Environment variables of the engine."
     )

@@ -9,6 +9,8 @@ from runners.errors import UsageError
 from runners.profiles.document import shown_path
 
 _SUFFIXES = (".yaml", ".yml")
+# Settings of another engine, for engine.extra_engine_args and the converter.
+_NO_PROFILES = "engine-configs"
 # Older documents and people in a checkout write the folder in front of the name.
 _FOLDERS = ("./", "runners/profiles/", "profiles/")
 
@@ -20,7 +22,11 @@ def profile_files(folder: Path | None = None) -> dict[str, Path]:
     """
     root = folder if folder is not None else data.folder("profiles")
     files = (path for path in sorted(root.rglob("*")) if path.suffix in _SUFFIXES)
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in files}
+    return {
+        path.relative_to(root).with_suffix("").as_posix(): path
+        for path in files
+        if _NO_PROFILES not in path.relative_to(root).parts
+    }
 
 
 def find_profile(reference: str | Path) -> Path:

@@ -14,6 +14,8 @@ from runners.profiles import explain, older, prices
 from runners.profiles.document import FLOAT, Node, node_of
 from runners.profiles.engine_section import ENGINE_VERSIONS, Json
 from runners.profiles.error import ProfileError, rejected
+from runners.profiles.extra_args import PATH as EXTRA_ARGS
+from runners.profiles.extra_args import Served, over_arguments, with_extra_arguments
 from runners.profiles.find import find_profile, profile_files
 from runners.profiles.inherit import (
     Document,
@@ -38,6 +40,14 @@ __all__ = [
     "load_profile",
     "parse_set",
 ]
+
+
+# Keys that name a file; a corpus may be a folder.
+_FILES = (
+    ("model", "chat_template"),
+    ("load", "trace", "file"),
+    ("workload", "dataset", "file"),
+)
 
 
 @dataclass(frozen=True)
@@ -160,13 +170,15 @@ def _override(item: tuple[str, Json] | Override) -> Override:
 def _one_tree(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[Node, list[Finding]]:
     """The merged tree in today's words, `extends` taken out."""
     sets = list(sets)
-    engine, version = _engine(chain, sets)
+    served = _served(chain, sets)
+    engine, version = served.engine, served.version
     tree = Node({}, chain[-1].root.where)
     findings: list[Finding] = []
     for document in chain:
         today, found = older.modern(document.root, engine, version)
+        today, more = with_extra_arguments(today, served)
         tree = merge(tree, today)
-        findings += found
+        findings += [*found, *more]
     entries = {key: node for key, node in tree.mapping.items() if key != "extends"}
     tree = Node(entries, chain[-1].root.where)
     for override in sets:
@@ -174,7 +186,7 @@ def _one_tree(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[Node
             tree = _other_engine(tree, override)
     tree = _with_specific(tree, engine)
     for override in sets:
-        tree, found = _apply(tree, override, engine, version)
+        tree, found = _apply(tree, override, served)
         findings += found
     return tree, findings
 
@@ -184,12 +196,12 @@ def _with_own_files(tree: Node) -> Node:
 
     One that is not there is left as it is: relative to where the command runs.
     """
-    for path in (("model", "chat_template"), ("load", "trace", "file")):
+    for path in _FILES:
         node = tree.get(*path)
         if node is None or node.where is None or not isinstance(node.value, str):
             continue
         beside = Path(node.where.file).absolute().parent / node.value
-        if beside.is_file():
+        if beside.exists():
             tree = set_at(tree, path, replace(node, value=str(beside)))
     return tree
 
@@ -232,13 +244,16 @@ def _with_specific(tree: Node, engine: str) -> Node:
     return set_at(tree, ("engine",), merge(section, over))
 
 
-def _apply(tree: Node, override: Override, engine: str, version: str) -> tuple[Node, list[Finding]]:
+def _apply(tree: Node, override: Override, served: Served) -> tuple[Node, list[Finding]]:
     path = override.path
+    if path == EXTRA_ARGS and override.value is not None:
+        return over_arguments(tree, override.node(), served)
     if path[0] == "extends":
         why = f"inheritance is chosen in the file (given by {override.flag})."
         raise rejected("profile.override", why, key="extends")
     if older.is_older(path):
-        today, found = older.modern(nested(path, override.node()), engine, version)
+        node = nested(path, override.node())
+        today, found = older.modern(node, served.engine, served.version)
         return merge(tree, today), found
     if path[:2] == ("engine", "args") and len(path) > 2:
         path = (*path[:2], older.argument_name(path[2]), *path[3:])
@@ -252,12 +267,20 @@ def engine_of(path: Path, overrides: Sequence[Override] = ()) -> tuple[str, str]
 
 def _engine(chain: Sequence[Document], sets: Iterable[Override]) -> tuple[str, str]:
     """Name and version of the engine, which decide how older arguments are read."""
-    found: dict[str, str | None] = {"name": None, "version": None}
-    for key in found:
-        values = [document.root.get("engine", key) for document in chain]
-        values += [nested(item.path, item.node()).get("engine", key) for item in sets]
-        for node in values:
-            if node is not None and isinstance(node.value, str):
-                found[key] = node.value
-    name = found["name"] or "vllm"
-    return name, found["version"] or ENGINE_VERSIONS.get(name, ENGINE_VERSIONS["vllm"])
+    served = _served(chain, sets)
+    return served.engine, served.version
+
+
+def _served(chain: Sequence[Document], sets: Iterable[Override]) -> Served:
+    """What is served, before anything is merged."""
+    sets = list(sets)
+
+    def said(*path: str) -> str | None:
+        nodes = [document.root.get(*path) for document in chain]
+        nodes += [nested(item.path, item.node()).get(*path) for item in sets]
+        found = [node.value for node in nodes if node and isinstance(node.value, str)]
+        return found[-1] if found else None
+
+    name = said("engine", "name") or "vllm"
+    version = said("engine", "version") or ENGINE_VERSIONS.get(name, ENGINE_VERSIONS["vllm"])
+    return Served(name, version, said("resources", "gpu", "type"), said("model", "uri"))

@@ -4,24 +4,17 @@ Unknown keys are errors everywhere. Every field has a description: the JSON Sche
 docs/profile.schema.json and the reference page are generated from here.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from runners.errors import UsageError
-from runners.load.dialects import DIALECTS, Question
 from runners.profiles.cost_section import Cost
-from runners.profiles.engine_section import Engine, Json
+from runners.profiles.engine_section import Engine
 from runners.profiles.load_section import Load
-from runners.profiles.section import Positive, PositiveFloat, Section
+from runners.profiles.section import PositiveFloat, Section
 from runners.profiles.serving_section import Resources, Serving
 from runners.profiles.telemetry_section import Telemetry
-
-# The choices are those there are dialects for; a type checker cannot know them.
-if TYPE_CHECKING:
-    Api = str
-else:
-    Api = Literal[tuple(DIALECTS)]
+from runners.profiles.workload_section import Workload
 
 Name = Annotated[
     str,
@@ -66,66 +59,6 @@ class Model(Section):
     adapters: list[Adapter] = Field(
         default_factory=list, description="LoRA adapters, on engines that serve them."
     )
-
-
-class SharedPrefix(Section):
-    """Prompts that begin alike, in groups."""
-
-    groups: Positive = Field(default=1, description="How many different prefixes.")
-    tokens: Positive = Field(description="Length of each prefix in tokens.")
-
-
-class Workload(Section):
-    """What is asked."""
-
-    kind: Literal["synthetic", "prompts"] = Field(
-        default="synthetic", description="synthetic: generated prompts; prompts: the list below."
-    )
-    api: Api = Field(
-        default="chat",
-        description="Which API: OpenAI's chat or completions; tgi: TGI's generate_stream; "
-        "triton: Triton's generate extension; oip: that of the Open Inference Protocol.",
-    )
-    input_tokens: Positive = Field(
-        default=128, description="Mean prompt length (synthetic), in tokens."
-    )
-    input_tokens_stdev: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="Its standard deviation; 0 makes every prompt equally long."
-    )
-    max_tokens: Positive = Field(default=64, description="Longest answer, in tokens.")
-    ignore_eos: bool = Field(
-        default=False, description="Always produce max_tokens (equal work, not natural stops)."
-    )
-    temperature: Annotated[float, Field(ge=0, le=2)] = Field(default=0.0, description="Sampling.")
-    shared_prefix: SharedPrefix | None = Field(
-        default=None, description="Common beginnings, to exercise prefix caching."
-    )
-    repetition: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="Share of a synthetic prompt that repeats its own earlier text."
-    )
-    prompts: list[str] = Field(default_factory=list, description="Texts, for kind prompts.")
-    stream: bool = Field(default=True, description="Stream answers; without, TTFT is not measured.")
-    extra_body: dict[str, Json] = Field(
-        default_factory=dict, description="Further keys of each request's JSON body."
-    )
-    keep_responses: bool = Field(
-        default=False, description="Write answer texts to responses.parquet."
-    )
-
-    @model_validator(mode="after")
-    def prompts_for_kind(self) -> "Workload":
-        if (self.kind == "prompts") != bool(self.prompts):
-            raise ValueError("kind prompts and the list `prompts` go together")
-        return self
-
-    @model_validator(mode="after")
-    def the_api_can_do_it(self) -> "Workload":
-        question = Question("", "", 1, stream=self.stream, ignore_eos=self.ignore_eos)
-        try:
-            DIALECTS[self.api].body(question)
-        except UsageError as error:
-            raise ValueError(str(error)) from error
-        return self
 
 
 class Slo(Section):

@@ -9,7 +9,7 @@ from runners.errors import UsageError
 from runners.experiments.sides import Side
 from runners.reports.comparison_data import ReadSide, read_runs
 from runners.reports.comparison_plots import forest_figure, paired_figures
-from runners.reports.comparison_sections import Pair, pairs_of, statuses_text
+from runners.reports.comparison_sections import Pair, conclusion, pairs_of, statuses_text
 from runners.reports.differences import Diff, diffs_of
 from runners.reports.overlay import overlay_figures
 from runners.reports.page import render_page
@@ -25,6 +25,7 @@ class Told:
     """
 
     baseline: str
+    conclusion: str
     correction: str
     pairs: Sequence[tuple[Pair, Figure, Sequence[Diff]]]
     sides: Sequence[tuple[str, str, str]]
@@ -87,6 +88,7 @@ def tell(comparison: Mapping[str, Any], folders: Mapping[str, Path]) -> Told:
         pairs.append((pair, forest_figure(raw, f"forest-{number}"), diffs_of(*both)))
     return Told(
         comparison["baseline"],
+        conclusion(comparison),
         comparison["statistics"]["correction"],
         pairs,
         [

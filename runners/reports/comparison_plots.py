@@ -65,7 +65,7 @@ def _ticks(reach: float) -> list[float]:
     below = [tick for tick in _TICKS if -math.log(tick) <= reach]
     apart: list[float] = []
     for tick in [*reversed(below)]:
-        if not apart or math.log(apart[-1] / tick) > reach / 3.5:
+        if not apart or math.log(apart[-1] / tick) > reach / 4.5:
             apart.append(tick)
     inverse = [round(1 + (1 - tick), 3) if tick >= 0.7 else round(1 / tick, 2) for tick in apart]
     return sorted({*apart, *(tick for tick in inverse if math.log(tick) <= reach)})

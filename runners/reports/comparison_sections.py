@@ -6,7 +6,7 @@ from typing import Any
 
 from runners.reports.group_sections import labelled, named
 from runners.reports.run_facts import without_secrets
-from runners.reports.wording import DASH, Estimate, number, value_text
+from runners.reports.wording import DASH, Estimate, number, values_text
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 _SHOWN = ("better", "worse", "no difference shown", "not comparable")
@@ -73,6 +73,15 @@ def _pair(pair: Mapping[str, Any]) -> Pair:
     )
 
 
+def conclusion(comparison: Mapping[str, Any]) -> str:
+    """The verdicts of all pairs in a sentence."""
+    told = [
+        f"{pair['side']} against {pair['baseline']}: {headline(pair)}"
+        for pair in comparison["comparisons"]
+    ]
+    return "; ".join(told)
+
+
 def headline(pair: Mapping[str, Any]) -> str:
     """`worse in 3 figures, better in 1; no difference shown in 6`."""
     if not pair["metrics"]:
@@ -93,19 +102,20 @@ def _figures(count: int) -> str:
 
 def _row(key: str, found: Mapping[str, Any]) -> FigureRow:
     scale = named(key).scale
-    both = [Estimate(found[name]).scaled(scale) for name in ("baseline", "value")]
+    estimates = [Estimate(found[name]).scaled(scale) for name in ("baseline", "value")]
+    both = values_text(estimates).split(", ")
     ratio = found["ratio"]
     verdict = found["verdict"]
     needed = (found.get("rounds_needed") or {}).get("5 %")
     return FigureRow(
         key=key,
         label=f"{labelled(key)} {ARROWS[found['better']]}",
-        baseline=value_text(both[0]),
-        value=value_text(both[1]),
+        baseline=both[0],
+        value=both[1],
         change=percent(ratio["value"]) if ratio else _step(found, "value", scale),
         interval=_interval(found, scale),
         p=p_text(found["p_holm"]),
-        effect=DASH if found["effect"] is None else number(found["effect"], 1),
+        effect=DASH if found["effect"] is None else number(round(found["effect"], 1) + 0.0, 1),
         needed=DASH if needed is None else str(needed),
         verdict=verdict,
         tone="none-shown" if verdict == _SHOWN[2] else verdict.replace(" ", "-"),

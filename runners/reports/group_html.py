@@ -13,6 +13,7 @@ from runners.reports.group_sections import (
     about_text,
     interval_legend,
     labelled,
+    left_out,
     metric_rows,
     run_rows,
     stat_in,
@@ -23,6 +24,7 @@ from runners.reports.load_plots import curve_figures
 from runners.reports.page import render_page
 from runners.reports.plots import Figure
 from runners.reports.run_facts import read_facts, without_secrets
+from runners.reports.sweep_plots import lines_of, sweep_figures, tradeoff_figure
 from runners.rundir import RunDirectory
 
 _COLUMNS = (
@@ -72,6 +74,7 @@ def _page(group: RunDirectory, summary: Mapping[str, Any]) -> str:
         runs=run_rows(summary, results, columns),
         told=told,
         steps=step_rows(summary),
+        left_out=left_out(summary),
         knee=(summary["conclusion"].get("knee") or {}).get("run"),
         profile=_profile(group),
     )
@@ -83,8 +86,12 @@ def _figures(
     finished: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
     told: Told | None,
 ) -> list[Figure]:
+    if summary["kind"] == "sweep":
+        return sweep_figures(summary, finished)
     if summary["curve"]:
-        return curve_figures(summary, finished, read_facts(group, {}).profile_data.get("slo"))
+        key, lines = lines_of(summary, finished)
+        slo = read_facts(group, {}).profile_data.get("slo")
+        return [*curve_figures(summary, finished, slo), tradeoff_figure(lines, key)]
     return [] if told else repeat_figures(summary, finished)
 
 
@@ -103,7 +110,7 @@ def _about(group: RunDirectory, summary: Mapping[str, Any]) -> list[tuple[str, s
         "Model": facts.model,
         "Engine": facts.engine,
         "Target": facts.target,
-        "First load" if summary["curve"] else "Load": facts.load,
+        "First load" if summary["curve"] or summary["kind"] == "sweep" else "Load": facts.load,
         "Workload": facts.workload,
         "SLO": facts.slo,
     }

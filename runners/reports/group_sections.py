@@ -169,12 +169,26 @@ def stat_in(results: Mapping[str, Any], key: str) -> Estimate:
 
 
 def varied_text(run: Mapping[str, Any]) -> str:
-    """`concurrency 16`, or the seed where nothing else differs."""
-    for key, value in run["varied"].items():
-        return f"{key.removeprefix('load.')} {value:g}"
-    if run.get("side"):
-        return f"{run['side']}, seed {run['seed']}"
-    return f"seed {run['seed']}"
+    """`concurrency 16`, with the side where there are several; the seed where nothing differs.
+
+    Without sides the first key is the load of the step, and what follows goes with it.
+    """
+    side = str(run.get("side") or "")
+    told = list(run["varied"].items())[: None if side else 1]
+    varied = ", ".join(f"{key.rpartition('.')[2]} {_short(value)}" for key, value in told)
+    return ", ".join(filter(None, [side, varied or f"seed {run['seed']}"]))
+
+
+def _short(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else str(value)
+
+
+def left_out(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(round or server, why it was not run)."""
+    refused = (summary["conclusion"].get("refused") or {}).items()
+    failed = ((varied_text(each), each["reason"]) for each in summary.get("failures") or ())
+    return [*((str(name), str(why)) for name, why in refused), *failed]
 
 
 def verdict_text(summary: Mapping[str, Any]) -> tuple[str, str]:

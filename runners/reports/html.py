@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 
 from runners.errors import UsageError
+from runners.reports.lines import Line, line_of
 from runners.reports.page import render_page
 from runners.reports.plots import (
     Figure,
@@ -21,10 +22,8 @@ from runners.reports.scatter import scatter_figures
 from runners.reports.sections import (
     COLUMNS,
     LatencyRow,
-    Line,
     confidence_text,
     latency_rows,
-    line_of,
     metrics_of,
     request_counts,
     sections,

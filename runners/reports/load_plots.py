@@ -19,6 +19,8 @@ AGAINST_LOAD = (
 # Ordinary axes squeeze what spans more than this.
 _WIDE = 20.0
 _MOST_TICKS = 9
+# Loads closer together than this need no logarithmic axis.
+_NARROW = 6.0
 Runs = Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
 Points = list[tuple[Mapping[str, Any], Estimate]]
 
@@ -64,24 +66,26 @@ def _against_load(
     shapes, notes, words = _marks(summary)
     limits = _limits(keys, summary, slo)
     shapes += [_limit_line(limit) for limit, _ in limits]
-    log = _is_wide([of.value or 0.0 for points in lines for _, of in points])
+    values = [of.value or 0.0 for points in lines for _, of in points]
+    log = _is_wide(values)
     notes += [_limit_note(limit, text, log=log) for limit, text in limits]
     by = "requests in flight" if "load.concurrency" in lines[0][0][0]["varied"] else "arrivals/s"
     x = _load_axis(by, sorted({_load_of(point) for points in lines for point in points}))
+    if x.get("type") == "log":
+        notes = [_on_log(note) for note in notes]
     y = axis(title=titled(labelled(keys[0]).replace(" p50", "")))
-    y |= {"type": "log", "dtick": "D2"} if log else {"rangemode": "tozero"}
+    y |= (
+        {"type": "log", **round_ticks(min(values), max(values))} if log else {"rangemode": "tozero"}
+    )
     if len(keys) > 1:
-        words.insert(0, f"<b>{_statistic(keys[1])}</b> grey, <b>{_statistic(keys[0])}</b> coloured")
+        words.insert(0, f"blue: {_statistic(keys[0])}, grey: {_statistic(keys[1])}")
     said = ", ".join(f"{_load_of(point):g}: {value_text(point[1])}" for point in lines[0])
-    more = {"shapes": shapes, "annotations": notes}
+    margin = {"l": 48, "r": 16, "t": 34, "b": 44}
+    more = {"shapes": shapes, "annotations": notes, "margin": margin}
     plot = {"data": traces, "layout": layout(340, xaxis=x, yaxis=y, **more)}
-    caption = _plain("; ".join(words))
+    text = "; ".join(words)
+    caption = f"{text[:1].upper()}{text[1:]}." if text else ""
     return Figure(name, title, caption, f"{labelled(keys[0])} at {said}", plot, 340)
-
-
-def _plain(words: str) -> str:
-    text = words.replace("<b>", "").replace("</b>", "")
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _statistic(key: str) -> str:
@@ -99,11 +103,21 @@ def _is_wide(values: Sequence[float]) -> bool:
 
 def _load_axis(title: str, steps: Sequence[float]) -> dict[str, Any]:
     """Loads double, so a logarithmic axis; its ticks are the steps while there is room."""
-    apart = all(high / low > 1.15 for low, high in pairwise(steps))
     found = axis(title=titled(title), type="log")
+    apart = all(high / low > 1.15 for low, high in pairwise(steps))
     if apart and len(steps) <= _MOST_TICKS:
         return found | {"tickvals": list(steps), "ticktext": [f"{step:g}" for step in steps]}
-    return found | {"dtick": "D1" if steps[-1] / steps[0] < 12 else "D2"}
+    if steps[-1] < _NARROW * steps[0]:
+        return axis(title=titled(title))
+    return found | round_ticks(steps[0], steps[-1])
+
+
+def round_ticks(low: float, high: float) -> dict[str, Any]:
+    """1, 2, 5, 10 … for a logarithmic axis; plotly's own are too many or none."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [each * 10.0**power for power in decades for each in (1, 2, 5)]
+    shown = [tick for tick in ticks if low / 1.3 <= tick <= high * 1.3]
+    return {"tickvals": shown, "ticktext": [f"{tick:,g}" for tick in shown]}
 
 
 def _line(points: Points, key: str, colour: str) -> dict[str, Any]:
@@ -141,9 +155,8 @@ def _load_line(load: float, colour: str) -> dict[str, Any]:
 
 
 def _load_note(load: float, colour: str, side: str, text: str) -> dict[str, Any]:
-    """Annotations on a logarithmic axis are placed by the logarithm."""
     return {
-        "x": math.log10(load),
+        "x": load,
         "yref": "paper",
         "y": 1,
         "text": f"{text} {load:g}",
@@ -152,6 +165,11 @@ def _load_note(load: float, colour: str, side: str, text: str) -> dict[str, Any]
         "yanchor": "bottom",
         "font": {"color": colour, "size": 12},
     }
+
+
+def _on_log(note: dict[str, Any]) -> dict[str, Any]:
+    """Annotations on a logarithmic axis are placed by the logarithm."""
+    return note if note.get("xref") == "paper" else note | {"x": math.log10(note["x"])}
 
 
 def _limits(
@@ -167,7 +185,8 @@ def _limits(
         if name.partition(".")[0] == metric:
             value = float(figure) * named(name).scale
             statistic = _statistic(name) if "." in name else ""
-            found.append((value, f"{statistic} {sign} {number(value, 0)}".strip()))
+            words = {">=": "at least", "<=": "at most"}.get(sign, "limit")
+            found.append((value, f"{statistic} {words} {number(value, 0)}".strip()))
     each = slo.get(metric)
     if isinstance(each, int | float):
         found.append((float(each), f"each request ≤ {each:g} ms"))
@@ -183,11 +202,11 @@ def _limit_line(limit: float) -> dict[str, Any]:
 def _limit_note(limit: float, text: str, *, log: bool) -> dict[str, Any]:
     return {
         "xref": "paper",
-        "x": 0,
+        "x": 1,
         "y": math.log10(limit) if log else limit,
         "text": text,
         "showarrow": False,
-        "xanchor": "left",
+        "xanchor": "right",
         "yanchor": "bottom",
         "font": {"color": BAD, "size": 12},
     }

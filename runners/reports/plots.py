@@ -116,7 +116,7 @@ def distribution_figure(
         lost = failed / (answered + failed)
         traces.insert(0, _curve(values * factor, share * (1 - lost), row.unit, ("dash", BAD)))
         caption += f" Red: {100 * lost:.3g} % failed, counted as never answered."
-    traces.append(_percentile_marks(row))
+    traces.append(_percentile_marks(row, top))
     shapes, notes = _slo_line(slo_ms * factor if slo_ms else None, top, row.unit)
     y = share_axis(float(share[-1]))
     x = axis(title=titled(f"{row.label}, {row.unit}"), range=[0, top * 1.14], showgrid=False)
@@ -146,7 +146,7 @@ def _curve(
     }
 
 
-def _percentile_marks(row: LatencyRow) -> dict[str, Any]:
+def _percentile_marks(row: LatencyRow, top: float) -> dict[str, Any]:
     known = {key: row.cells[key] for key in _SHARES if row.cells[key].value is not None}
     cells = list(known.values())
     values = np.array([cell.value for cell in cells], dtype="float64")
@@ -168,7 +168,8 @@ def _percentile_marks(row: LatencyRow) -> dict[str, Any]:
         },
         "marker": {"color": INK, "size": 7},
         "text": [f"<b>{key}</b> {value_text(cell)}" for key, cell in known.items()],
-        "textposition": "bottom right",
+        # Names of those at the right edge go to the other side, where a phone still shows them.
+        "textposition": ["top left" if value > 0.6 * top else "bottom right" for value in values],
         "textfont": {"color": INK, "size": 12},
         "cliponaxis": False,
         "hoverinfo": "skip",

@@ -14,7 +14,10 @@ _SLOWEST = 500
 
 
 def scatter_figures(requests: Requests | None) -> list[Figure]:
-    """TTFT against the prompt's length, end-to-end latency against the answer's."""
+    """TTFT against the prompt's length, end-to-end latency against the answer's.
+
+    Where all have one length, against the time at which they were sent.
+    """
     about = (
         ("prompt-length", "Do longer prompts wait longer?", "prompt tokens", "TTFT, ms"),
         ("answer-length", "Do longer answers take longer?", "output tokens", "end-to-end, ms"),
@@ -38,6 +41,11 @@ def _figure(
     known = np.flatnonzero(requests.measured & np.isfinite(length) & np.isfinite(latency))
     if not len(known):
         return Figure(name, title, f"No request of the window has both {along} and {up}.")
+    same = ""
+    if length[known].min() == length[known].max():
+        same = f" All have {length[known[0]]:,.0f} {along}."
+        title = "Which requests wait long?" if name == "prompt-length" else "Which take long?"
+        along, length = "seconds since the start of load", requests.sent_s
     at = _chosen(latency, known)
     caption = f"{len(known):,} requests of the window."
     if len(at) < len(known):
@@ -47,13 +55,14 @@ def _figure(
     points = {
         "type": "scatter",
         "mode": "markers",
-        "x": rounded(length[at], 0),
+        "x": rounded(length[at], 3),
         "y": rounded(latency[at], 2),
         "marker": {"color": ACCENT, "size": 5, "opacity": 0.5},
         "text": [html.escape(f"request {number}") for number in requests.request_id[at]],
-        "hovertemplate": "%{text}: %{x:,.0f} tokens, %{y:.4~g} ms<extra></extra>",
+        "hovertemplate": "%{text}: %{x:,.4~g}, %{y:.4~g} ms<extra></extra>",
     }
-    x = axis(title=titled(along), showgrid=False, **_single(length[at]))
+    caption += same
+    x = axis(title=titled(along), showgrid=False)
     shape = layout(320, xaxis=x, yaxis=axis(title=titled(up), rangemode="tozero"))
     plot = {"data": [points], "layout": shape}
     return Figure(name, title, caption, f"{up} against {along}. {caption}", plot)
@@ -65,12 +74,3 @@ def _chosen(latency: Floats, known: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
     slowest = known[np.argpartition(latency[known], -_SLOWEST)[-_SLOWEST:]]
     spread = known[thin(known, MAX_POINTS - _SLOWEST)]
     return np.union1d(spread, slowest)
-
-
-def _single(lengths: Floats) -> dict[str, Any]:
-    """All of one length would get an axis of fractions."""
-    low, high = float(lengths.min()), float(lengths.max())
-    if high - low >= 4:
-        return {}
-    middle = round((low + high) / 2)
-    return {"range": [middle - 4, middle + 4], "dtick": 2}

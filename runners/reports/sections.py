@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from runners.reports.bill import bill_lines
+from runners.reports.lines import Line, line_of
 from runners.reports.wording import (
     DASH,
     Estimate,
     count,
     estimate,
-    interval_text,
     reason_text,
     term,
-    value_text,
-    values_text,
 )
 
 COLUMNS = ("mean", "p50", "p90", "p95", "p99", "max")
@@ -34,7 +33,13 @@ _THROUGHPUT = (
 )
 _SERVER = ("acceptance_rate", "mean_acceptance_length", "prefix_cache_hit_rate")
 _STARTUP = ("startup_s", "model_weights_gib", "kv_cache_gib", "kv_cache_tokens")
-_COST = ("cost_per_million_output_tokens", "energy_j_per_output_token")
+_COST = (
+    "cost_per_million_output_tokens",
+    "cost_per_million_total_tokens",
+    "cost_per_thousand_requests",
+    "cost_per_good_request",
+    "energy_j_per_output_token",
+)
 # Shown as a ratio of two of them, in `metrics`.
 _IN_RATIOS = (
     "prefix_cache_queries",
@@ -58,18 +63,6 @@ class LatencyRow:
     cells: Mapping[str, Estimate]
     count: Any
     adjusted_p99: Estimate
-
-
-@dataclass(frozen=True)
-class Line:
-    """One figure: `value` is an em dash where it was not measured; `note` its context."""
-
-    key: str
-    label: str
-    value: str
-    interval: str
-    unit: str
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,15 +120,6 @@ def _latency_row(key: str, stat: Any) -> LatencyRow:
     return LatencyRow(key, name.label, unit, cells, stat.get("count"), adjusted)
 
 
-def line_of(key: str, stat: Any, note: str = "") -> Line:
-    name = term(key)
-    if isinstance(stat, Sequence) and not isinstance(stat, str):
-        parts = values_text([estimate(item).scaled(name.scale) for item in stat])
-        return Line(key, name.label, parts, "", name.unit, note)
-    shown = estimate(stat).scaled(name.scale)
-    return Line(key, name.label, value_text(shown), interval_text(shown), name.unit, note)
-
-
 def sections(results: Mapping[str, Any]) -> list[Section]:
     """Everything but the latency table.
 
@@ -150,7 +134,7 @@ def sections(results: Mapping[str, Any]) -> list[Section]:
         Section("Server", [*_lines(metrics, _SERVER), *_server_lines(results)]),
         Section("Client", _client_lines(results)),
         Section("Start-up", _lines(metrics, _STARTUP)),
-        Section("Cost and energy", _cost_lines(metrics)),
+        Section("Cost and energy", [*_cost_lines(metrics), *bill_lines(results)]),
         Section("Also measured", _lines(metrics, others)),
     ]
     known = [

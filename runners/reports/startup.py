@@ -79,7 +79,14 @@ def cold_start_figure(measured: Mapping[str, Any] | None) -> Figure | None:
     height = 130 + 34 * len(starts)
     x = axis(title=titled("seconds from zero to the first token"), range=[0, most * 1.15])
     y = axis(tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False)
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"color": INK}}
+    legend: dict[str, Any] = {
+        "orientation": "h",
+        "y": 1.02,
+        "yanchor": "bottom",
+        "x": 0,
+        "font": {"color": INK},
+    }
+    legend["traceorder"] = "normal"
     more = {"barmode": "stack", "showlegend": True, "legend": legend}
     shape = layout(height, xaxis=x, yaxis=y, **more)
     whole = (measured.get("summary") or {}).get("first token from zero") or {}

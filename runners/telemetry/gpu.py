@@ -21,6 +21,7 @@ ENERGY = {
     "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION": 1e-3,
     "nvml_total_energy_consumption_mj": 1e-3,
     "nv_energy_consumption": 1.0,
+    "nv_energy_consumption_total": 1.0,  # a counter, as our parser calls it
 }
 POWER = {
     "DCGM_FI_DEV_POWER_USAGE": 1.0,
@@ -140,12 +141,15 @@ def refreshed(counter: Samples) -> Samples | None:
     """Where a counter was seen anew; None where it went down or was not renewed twice.
 
     Exporters show the same value until they look again (every 30 s by default), so that a
-    value is true of the instant at which it first appears.
+    value is true of the instant at which it first appears. Nothing is known of how old the
+    very first one is, unless every later one was new.
     """
     change = np.diff(counter.value)
     if np.any(change < 0):
         return None
     fresh = np.flatnonzero(change > 0) + 1
+    if len(fresh) == len(change):
+        fresh = np.concatenate([[0], fresh])
     if len(fresh) < 2:
         return None
     return Samples(counter.t_ns[fresh], counter.value[fresh])

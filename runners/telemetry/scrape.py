@@ -155,30 +155,43 @@ class Scraper:
         self.scrapes.append(Scrape(at_ns + duration_ns // 2, duration_ns, None, reason[:200]))
 
 
-def write_scrapes(scrapers: Sequence[Scraper], run: RunDirectory, t0_monotonic_ns: int) -> None:
+Row = tuple[int, str, str, str, float]
+
+
+def write_scrapes(
+    scrapers: Sequence[Scraper],
+    run: RunDirectory,
+    t0_monotonic_ns: int,
+    more: Sequence[Row] = (),
+) -> None:
     """Parse what was kept and write server.parquet; nothing where no scrape succeeded.
 
-    Each scraper is a source of its own. t0_monotonic_ns: the instant that becomes 0.
-    Raises OutputError.
+    Each scraper is a source of its own. t0_monotonic_ns: the instant that becomes 0. more:
+    further rows (ns from that instant, source, metric, labels as JSON, value). Raises
+    OutputError.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if all(scrape.body is None for scraper in scrapers for scrape in scraper.scrapes):
+    none = all(scrape.body is None for scraper in scrapers for scrape in scraper.scrapes)
+    if none and not more:
         return
-    times: list[int] = []
-    sources: list[str] = []
-    metrics: list[str] = []
-    labels: list[str] = []
-    values: list[float] = []
+    times: list[Any] = []
+    sources: list[Any] = []
+    metrics: list[Any] = []
+    labels: list[Any] = []
+    values: list[Any] = []
     for scraper in scrapers:
         for scrape in scraper.scrapes:
-            for metric, label, value in _rows(scrape):
+            for metric, label, value in scrape_rows(scrape):
                 times.append(scrape.at_ns - t0_monotonic_ns)
                 sources.append(scraper.source)
                 metrics.append(metric)
                 labels.append(label)
                 values.append(value)
+    for row in more:
+        for column, cell in zip((times, sources, metrics, labels, values), row, strict=True):
+            column.append(cell)
     table = pa.table(
         {
             "t_ns": pa.array(times, pa.int64()),
@@ -195,7 +208,7 @@ def write_scrapes(scrapers: Sequence[Scraper], run: RunDirectory, t0_monotonic_n
         draft.replace(path)
 
 
-def _rows(scrape: Scrape) -> Iterator[tuple[str, str, float]]:
+def scrape_rows(scrape: Scrape) -> Iterator[tuple[str, str, float]]:
     """(metric, labels as JSON, value) of one scrape; only `up` 0 where it failed."""
     samples: list[tuple[str, str, float]] = []
     up = scrape.body is not None

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runners.errors import UsageError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _ENOUGH = 2000
 _TRY_AT_MOST = 20_000
@@ -18,19 +22,24 @@ class Vocabulary:
     words: tuple[str, ...]
 
 
+def load_tokenizer(path: Path) -> "Tokenizer":
+    """A directory with tokenizer.json, or that file. Raises UsageError."""
+    from tokenizers import Tokenizer
+
+    file = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise UsageError(f"tokenizer {file}: {error}; give another with model.tokenizer") from error
+
+
 def from_tokenizer(path: Path, seed: int) -> Vocabulary:
     """Single-token words of a tokenizer: a directory with tokenizer.json, or that file.
 
     Only words that encode back to one token are kept. Raises UsageError where the file
     cannot be read or has no such words.
     """
-    from tokenizers import Tokenizer
-
-    file = path / "tokenizer.json" if path.is_dir() else path
-    try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise UsageError(f"tokenizer {file}: {error}; give another with model.tokenizer") from error
+    tokenizer = load_tokenizer(path)
     entries = sorted(tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     order = np.random.default_rng([seed, 3]).permutation(len(entries))[:_TRY_AT_MOST]
     words: list[str] = []
@@ -46,7 +55,7 @@ def from_tokenizer(path: Path, seed: int) -> Vocabulary:
             break
     if len(words) < 2:
         raise UsageError(
-            f"tokenizer {file}: no words of one token each; "
+            f"tokenizer {path}: no words of one token each; "
             "use workload.kind prompts with texts of your own"
         )
     return Vocabulary(tuple(words))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runners.cluster.deploy import deployed
+from runners.cluster.deploy import deployed, fitted
 from runners.cluster.wait import DeployError
 from runners.errors import TargetError
 from runners.profiles.model import Profile
@@ -125,7 +125,9 @@ def test_two_runs_of_one_profile_share_a_namespace(
         opened_: list[AbstractContextManager[Endpoint]] = []
         names = []
         for run, profile in zip(runs, profiles, strict=True):
-            names.append(f"standard-{run.run_id[-6:]}")
+            own = fitted(playground.connection(), profile, run.run_id).serving.service
+            assert own is not None
+            names.append(own)
             playground.cluster.bind(names[-1], f"http://127.0.0.1:{port}")
             opened_.append(
                 deployed(

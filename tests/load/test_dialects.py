@@ -14,7 +14,7 @@ from runners.load.answer import Answer
 from runners.load.dialects import DIALECTS, Question
 from runners.load.exchange import Exchange, ResponseFraming
 from runners.load.reading import read_answer
-from runners.profiles.model import Workload
+from runners.profiles.workload_section import Workload
 from runners.workloads.prompts import request_body, request_path
 from tests.load.scripted_server import LAST_CHUNK, STREAM_HEAD, chunked
 

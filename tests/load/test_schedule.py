@@ -11,7 +11,7 @@ from runners.load.schedule import Nanoseconds, Schedule, make_schedule, pace
 from runners.profiles.error import ProfileError
 from runners.profiles.load import load_profile
 from runners.profiles.load_section import Load
-from runners.profiles.model import Workload
+from runners.profiles.workload_section import Workload
 
 WORKLOAD = Workload(max_tokens=16)
 

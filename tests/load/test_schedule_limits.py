@@ -15,7 +15,7 @@ from runners.load.limits import Limits, Planned
 from runners.load.schedule import make_schedule, pace
 from runners.load.stream import resolve
 from runners.profiles.load_section import Load
-from runners.profiles.model import Workload
+from runners.profiles.workload_section import Workload
 from tests.load.scripted_server import Conversation, Play, Server, plain, serve
 
 MESSAGE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"

@@ -12,7 +12,7 @@ from scipy.stats import kstest
 from runners.load.rates import Curve, Floats, Ramp, Wave, curve
 from runners.load.schedule import make_schedule
 from runners.profiles.load_section import Load
-from runners.profiles.model import Workload
+from runners.profiles.workload_section import Workload
 
 NO_WARMUP = {"seconds": 0.0}
 

@@ -10,7 +10,7 @@ from runners.load.limits import Limits, Planned
 from runners.load.schedule import Schedule, make_schedule, pace, share_of_requests
 from runners.load.worker import Spec, planned, think_times
 from runners.profiles.load_section import Load
-from runners.profiles.model import Workload
+from runners.profiles.workload_section import Workload
 
 COUNTS = range(1, 9)
 

@@ -10,7 +10,7 @@ import pytest
 from runners.errors import UsageError
 from runners.load.schedule import Schedule, make_schedule, write_schedule
 from runners.profiles.load_section import Load
-from runners.profiles.model import SharedPrefix, Workload
+from runners.profiles.workload_section import SharedPrefix, Workload
 from runners.workloads.prompts import make_prompts
 
 AZURE = """\

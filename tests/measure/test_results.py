@@ -82,6 +82,8 @@ def test_latencies_are_those_of_the_records(write_run: WriteRun, ok_request: Req
         "not_sent": 0,
         "capped": 0,
         "by_error": None,
+        "prompt_tokens": 200,
+        "output_tokens": 100,
     }
     assert results["verdict"] == {"status": "valid", "reasons": []}
 

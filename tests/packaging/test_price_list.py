@@ -3,7 +3,7 @@
 import yaml
 
 from runners.data import folder
-from runners.profiles.model import Cost
+from runners.profiles.cost_section import Cost
 from runners.profiles.prices import all_prices, filled
 
 

@@ -20,11 +20,13 @@ class MakeRun(Protocol):
     ) -> RunDirectory: ...
 
 
-def _requests(rng: np.random.Generator, rate: float, failing: float) -> pd.DataFrame:
+def _requests(
+    rng: np.random.Generator, rate: float, failing: float, answer: tuple[int, int]
+) -> pd.DataFrame:
     intended = np.cumsum(rng.exponential(1 / rate, int(rate * END_S)))
     size = len(intended)
     sent = intended + rng.exponential(0.004, size)
-    tokens = rng.integers(24, 65, size)
+    tokens = rng.integers(*answer, size)
     first = sent + rng.lognormal(np.log(0.055), 0.35, size)
     last = first + (tokens - 1) * rng.normal(0.021, 0.0012, size)
     failed = rng.random(size) < failing
@@ -60,16 +62,27 @@ def _requests(rng: np.random.Generator, rate: float, failing: float) -> pd.DataF
 
 
 def _chunks(rng: np.random.Generator, requests: pd.DataFrame) -> pd.DataFrame:
-    parts = []
-    for row in requests[requests["error"].isna()].itertuples():
-        first, last, size = int(row.first_content_ns), int(row.last_content_ns), int(row.chunks)  # type: ignore[arg-type]
-        gaps = rng.lognormal(0, 0.12, size - 1)
-        arrivals = first + np.concatenate([[0], np.cumsum(gaps) / gaps.sum() * (last - first)])
-        parts.append(pd.DataFrame({"request_id": row.request_id, "arrival_ns": arrivals}))
-    columns = ["request_id", "arrival_ns"]
-    chunks = pd.concat(parts) if parts else pd.DataFrame(columns=columns)
-    return chunks.astype({"request_id": "int32", "arrival_ns": "int64"}).assign(
-        bytes=np.int32(4), tokens=np.float32(1), kind="content"
+    good = requests[requests["error"].isna()]
+    first, last = (
+        good[f"{which}_content_ns"].to_numpy(dtype="float64") for which in ("first", "last")
+    )
+    sizes = good["chunks"].to_numpy()
+    owner = np.repeat(np.arange(len(good)), sizes)
+    starts = np.cumsum(sizes) - sizes
+    steps = rng.lognormal(0, 0.12, len(owner))
+    steps[starts] = 0
+    reached = np.cumsum(steps)
+    reached -= np.repeat(reached[starts], sizes)
+    whole = np.bincount(owner, steps, minlength=len(good))
+    arrival = first[owner] + reached / whole[owner] * (last - first)[owner]
+    return pd.DataFrame(
+        {
+            "request_id": good["request_id"].to_numpy(dtype="int32")[owner],
+            "arrival_ns": arrival.astype("int64"),
+            "bytes": np.int32(4),
+            "tokens": np.float32(1),
+            "kind": "content",
+        }
     )
 
 
@@ -226,11 +239,20 @@ def _lifecycle() -> dict[str, Any]:
     return {"phases": phases, "failure": None}
 
 
-def write_run(parent: Path, rate: float, failing: float, model: str) -> RunDirectory:
-    """Write every file that the reports read; `failing` is a share of the requests."""
+def write_run(
+    parent: Path,
+    rate: float = 8.0,
+    failing: float = 0.02,
+    model: str = "llama-60m",
+    answer: tuple[int, int] = (24, 65),
+) -> RunDirectory:
+    """Write every file that the reports read.
+
+    failing: a share of the requests. answer: least tokens of an answer, one more than the most.
+    """
     rng = np.random.default_rng(7)
     run = RunDirectory.create(parent, "cpu-speculative")
-    requests = _requests(rng, rate, failing)
+    requests = _requests(rng, rate, failing, answer)
     chunks = _chunks(rng, requests)
     requests.to_parquet(run / "requests.parquet")
     chunks.to_parquet(run / "chunks.parquet")

@@ -58,6 +58,30 @@ trtllm_request_queue_time_seconds_sum{{engine_type="trtllm"}} {n}
 trtllm_request_queue_time_seconds_count{{engine_type="trtllm"}} {n}
 """
 
+TRITON = """\
+# TYPE nv_inference_request_success counter
+nv_inference_request_success{{model="tensorrt_llm",version="1"}} {n}
+# TYPE nv_llm_input_token_len histogram
+nv_llm_input_token_len_bucket{{response_metric_type="total_input_tokens",le="+Inf"}} {n}
+nv_llm_input_token_len_sum{{response_metric_type="total_input_tokens"}} {n}00
+nv_llm_input_token_len_count{{response_metric_type="total_input_tokens"}} {n}
+# TYPE nv_llm_output_token_len histogram
+nv_llm_output_token_len_bucket{{response_metric_type="total_output_tokens",le="+Inf"}} {n}
+nv_llm_output_token_len_sum{{response_metric_type="total_output_tokens"}} {n}0
+nv_llm_output_token_len_count{{response_metric_type="total_output_tokens"}} {n}
+# TYPE nv_trt_llm_request_metrics gauge
+nv_trt_llm_request_metrics{{request_type="active"}} 4
+nv_trt_llm_request_metrics{{request_type="scheduled"}} 3
+nv_trt_llm_request_metrics{{request_type="waiting"}} 1
+nv_trt_llm_request_metrics{{request_type="max"}} 512
+# TYPE nv_trt_llm_kv_cache_block_metrics gauge
+nv_trt_llm_kv_cache_block_metrics{{kv_cache_block_type="fraction"}} 0.5
+nv_trt_llm_kv_cache_block_metrics{{kv_cache_block_type="max"}} 6239
+# TYPE nv_trt_llm_inflight_batcher_metrics gauge
+nv_trt_llm_inflight_batcher_metrics{{inflight_batcher_specific_metric="paused_requests"}} 2
+nv_trt_llm_inflight_batcher_metrics{{inflight_batcher_specific_metric="micro_batch_id"}} 7
+"""
+
 
 def scraped(path: Path, template: str) -> ServerMetrics:
     """Scrapes at 0 and 10 ns; everything that counts went from 2 to 7."""
@@ -97,3 +121,21 @@ def test_tokens_gauges_and_times(engine: str, template: str, tmp_path: Path) -> 
     (labelled,) = names.labelled.values()
     grown = increase_by_label(server, labelled.names, labelled.label, 0, 10)
     assert grown is not None and list(grown.values()) == [5]
+
+
+def test_one_name_of_triton_stands_for_several_gauges(tmp_path: Path) -> None:
+    server = scraped(tmp_path / "server.parquet", TRITON)
+    names = names_spoken(server.series.keys())
+    assert names is not None and names.engine == "triton"
+    expected = {"running": 3, "waiting": 1, "kv_cache_usage": 0.5, "paused": 2}
+    assert set(names.gauges) == set(expected)
+    for word, gauge in names.gauges.items():
+        seen = gauge_over_time(server, gauge.names, gauge.combine, 0, 10, gauge.where)
+        assert seen is not None and seen.mean == expected[word]
+    counted = {word: increase(server, alias, 0, 10) for word, alias in names.counters.items()}
+    assert counted == {
+        "prompt_tokens": 500,
+        "generation_tokens": 50,
+        "requests_ok": 5,
+        "requests_failed": None,
+    }

@@ -7,7 +7,7 @@ from tokenizers import Tokenizer
 
 from runners.errors import UsageError
 from runners.models.tiny import build_pair
-from runners.profiles.model import SharedPrefix, Workload
+from runners.profiles.workload_section import SharedPrefix, Workload
 from runners.workloads.prompts import make_prompts, request_body
 
 

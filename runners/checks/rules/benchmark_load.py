@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from runners.checks.amounts import whole
 from runners.checks.case import Case
+from runners.checks.entries import entries_of
 from runners.checks.rule import Change, Hit, rule
 from runners.checks.rules.structured import asks
 
@@ -231,12 +232,14 @@ def prefix_groups(case: Case) -> Iterator[Hit]:
 def repeated_prompts(case: Case) -> Iterator[Hit]:
     """Prompts that are asked again come from the prefix cache."""
     prompts, count = case.profile.workload.prompts, known_requests(case)
-    if len(prompts) < 2 or count is None or case.args.get("enable_prefix_caching") is False:
+    if count is None or case.args.get("enable_prefix_caching") is False:
         return
-    different = len(set(prompts))
+    different, key = len(set(prompts)), "workload.prompts"
+    if (read := entries_of(case)) is not None:
+        different, key = read.requests, "workload.dataset"
     if 1 < different < count:
         yield Hit(
-            "workload.prompts",
+            key,
             f"{count} requests ask {different} prompts, each about {count // different} times; "
             "TTFT is that of a warm cache.",
             "More prompts, or engine.args.enable_prefix_caching: false.",
@@ -256,7 +259,7 @@ def repeated_prompts(case: Case) -> Iterator[Hit]:
 def length_spread(case: Case) -> Iterator[Hit]:
     """A spread above half of the mean length cuts many prompts off at one token."""
     work = case.profile.workload
-    if work.kind == "synthetic" and work.input_tokens_stdev > work.input_tokens / 2:
+    if work.has_made_lengths and work.input_tokens_stdev > work.input_tokens / 2:
         yield Hit(
             "workload.input_tokens_stdev",
             f"{work.input_tokens_stdev:g} around a mean of {work.input_tokens} tokens gives "
@@ -330,7 +333,6 @@ def ignore_eos(case: Case) -> Iterator[Hit]:
     if case.profile.workload.ignore_eos:
         yield Hit(
             "workload.ignore_eos",
-            f"every answer has {case.profile.workload.max_tokens} tokens, whatever the model would "
-            "say.",
+            "every answer has as many tokens as were asked for, whatever the model would say.",
             "Compare only with runs that have ignore_eos too.",
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from runners.checks.amounts import whole
 from runners.checks.case import Case
+from runners.checks.entries import entries_of
 from runners.checks.rule import Change, Hit, rule
 
 _ENGINES = ("vllm", "tgi", "tensorrt-llm")
@@ -16,29 +17,53 @@ _TEMPLATE_TOKENS = 40
 
 @dataclass(frozen=True)
 class Need:
-    """Tokens of one request: of its prompt, the longest likely one, and of its answer."""
+    """Tokens of one request: of its prompt, the longest likely one, and of its answer.
+
+    key: where the profile says how long it is. guessed: counted in characters.
+    """
 
     prompt: int
     longest: int
     answer: int
+    key: str = "workload.input_tokens"
     guessed: bool = False
 
 
 def need(case: Case) -> Need | None:
-    """What one request needs; None where a trace brings the lengths.
+    """What one request needs; None where a trace brings the lengths, or an unread file.
 
     The longest likely synthetic prompt is three standard deviations above the mean; texts
-    count a token for every four characters.
+    count a token for every four characters. Of mixed lengths and datasets, the request that
+    needs most.
     """
     work = case.profile.workload
     if case.profile.load.resolved_pattern() == "trace":
         return None
     if work.kind == "prompts":
         longest = max(map(len, work.prompts)) // _CHARACTERS_PER_TOKEN
-        return Need(longest, longest, work.max_tokens, guessed=True)
+        return Need(longest, longest, work.max_tokens, "workload.prompts", guessed=True)
+    if work.dataset is not None and not work.has_made_lengths:
+        return _need_of_entries(case)
+    if work.lengths:
+        sizes = [(each.input_tokens, each.max_tokens or work.max_tokens) for each in work.lengths]
+        prompt, answer = max(sizes, key=sum)
+        return Need(prompt, prompt, answer, "workload.lengths")
     shared = work.shared_prefix.tokens if work.shared_prefix else 0
     mean = work.input_tokens + shared
     return Need(mean, mean + round(3 * work.input_tokens_stdev), work.max_tokens)
+
+
+def _need_of_entries(case: Case) -> Need | None:
+    """A later turn also carries the answers before it."""
+    read, work = entries_of(case), case.profile.workload
+    if read is None:
+        return None
+    needs = []
+    for entry in read.entries:
+        answer = entry.max_tokens or work.max_tokens
+        prompt = entry.characters // _CHARACTERS_PER_TOKEN + (len(entry.turns) - 1) * answer
+        needs.append(Need(prompt, prompt, answer, "workload.dataset", guessed=True))
+    return max(needs, key=lambda need: need.prompt + need.answer)
 
 
 def limit(case: Case) -> int | None:
@@ -77,7 +102,7 @@ def request_too_long(case: Case) -> Iterator[Hit]:
         )
     elif asked.prompt >= room:
         yield Hit(
-            "workload.input_tokens" if not asked.guessed else "workload.prompts",
+            asked.key,
             f"a prompt of {_about(asked)}{asked.prompt} tokens does not fit into the server's "
             f"context of {room}.",
             f"Give the server {asked.prompt + asked.answer} tokens (max_model_len), or shorten it.",

@@ -266,7 +266,7 @@ def near_limit(case: Case) -> Iterator[Hit]:
 def concurrency(case: Case) -> Iterator[Hit]:
     """More requests in flight than the KV cache holds measure waiting and preemption."""
     load, work = case.profile.load, case.profile.workload
-    if load.concurrency is None or load.rate is not None or work.kind != "synthetic":
+    if load.concurrency is None or load.rate is not None or not work.has_made_lengths:
         return
     if load.pattern not in (None, "closed"):
         return
@@ -274,7 +274,7 @@ def concurrency(case: Case) -> Iterator[Hit]:
     if found is None or found.weights > found.limit:
         return
     # A request in flight holds its prompt and, on average over its life, half its answer.
-    mean = work.input_tokens + work.max_tokens / 2
+    mean = work.mean_input_tokens() + work.mean_max_tokens() / 2
     if work.shared_prefix is not None:
         mean = max(1.0, mean - work.shared_prefix.tokens)
     held = fit.concurrent(found.cache, sequence_of(case, mean))

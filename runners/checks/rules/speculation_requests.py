@@ -283,7 +283,7 @@ def made_up_prompts(case: Case) -> Iterator[Hit]:
         yield Hit(
             "workload.kind",
             "acceptance on made-up prompts says little about that on your own.",
-            "kind: prompts, with texts of your application",
+            "kind: dataset (docs/datasets.md) or prompts, with texts of your application",
         )
 
 

@@ -15,8 +15,8 @@ NAMES = EngineNames(
     counters={
         "prompt_tokens": ("nv_llm_input_token_len_sum",),
         "generation_tokens": ("nv_llm_output_token_len_sum",),
-        "requests_ok": ("nv_inference_request_success",),
-        "requests_failed": ("nv_inference_request_failure",),
+        "requests_ok": ("nv_inference_request_success_total", "nv_inference_request_success"),
+        "requests_failed": ("nv_inference_request_failure_total", "nv_inference_request_failure"),
     },
     gauges={
         "running": Gauge(_REQUESTS, "sum", {"request_type": "scheduled"}),
