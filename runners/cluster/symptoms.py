@@ -197,13 +197,15 @@ def _images(pod: Object, events: list[Object]) -> Iterator[Symptom]:
 
 
 def _registry_said(events: list[Object], container: str) -> str | None:
-    """The pull's own error, of which the container's status keeps only 'Back-off'."""
-    failed = [
+    """The pull's own error, of which the container's status may keep only 'Back-off'."""
+    said = [
         str(event.get("message") or "")
         for event in events
-        if event.get("reason") == "Failed" and _container_of(event) in (container, None)
+        if event.get("reason") in ("Failed", "InspectFailed")
+        and _container_of(event) in (container, None)
     ]
-    telling = [text for text in failed if "pull" in text.lower()]
+    # Not `Error: ImagePullBackOff`, which says nothing.
+    telling = [text for text in said if text.startswith("Failed to")]
     return telling[-1] if telling else None
 
 

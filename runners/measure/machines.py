@@ -108,7 +108,7 @@ def asked_machines(profile: Profile) -> Machines | str:
     main = _replica(profile, profile.resources.gpu, serving.nodes)
     if isinstance(main, str) or serving.prefill is None:
         return main if isinstance(main, str) else main.times(replicas)
-    prefill = _replica(profile, serving.prefill.gpu or profile.resources.gpu, serving.nodes)
+    prefill = _replica(profile, serving.prefill.gpu or profile.resources.gpu, 1)
     if isinstance(prefill, str):
         return prefill
     return main.times(replicas) + prefill.times(serving.prefill.replicas)

@@ -148,19 +148,23 @@ def test_what_is_not_known_is_not_guessed(
     assert reason in str(bill(run, window(600)))
 
 
-def test_the_profile_tells_what_no_cluster_did(recorded: Callable[..., Recorded]) -> None:
-    run = recorded(
-        [],
-        cost={"price_per_gpu_hour": 1.0},
-        resources={"gpu": {"count": 4}},
-        serving={
-            "kind": "LLMInferenceService",
-            "replicas": 2,
-            "nodes": 2,
-            "prefill": {"replicas": 3, "gpu": {"count": 1}},
-        },
-    )
-    assert billed(run).per_hour == 2 * 2 * 4 + 3 * 2 * 1
+@pytest.mark.parametrize(
+    ("target", "serving", "gpus"),
+    [
+        ("kserve", {"replicas": 2, "nodes": 2}, 2 * 2 * 4),
+        ("kserve", {"replicas": 2, "prefill": {"replicas": 3, "gpu": {"count": 1}}}, 2 * 4 + 3),
+        ("local", {"replicas": 2}, 4),
+    ],
+)
+def test_the_profile_tells_what_no_cluster_did(
+    recorded: Callable[..., Recorded], target: str, serving: dict[str, Any], gpus: int
+) -> None:
+    asked = {"target": target, "resources": {"gpu": {"count": 4}}, "serving": serving}
+    run = recorded([], cost={"price_per_gpu_hour": 1.0}, **asked)
+    assert billed(run).per_hour == gpus
+
+
+def test_a_slice_is_what_fits() -> None:
     assert mig_share("H100", "1g.10gb+me") == pytest.approx(1 / 7)
 
 
