@@ -1,7 +1,7 @@
 """The validator: every rule that concerns a profile, asked once."""
 
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -15,11 +15,17 @@ from runners.profiles.load import Loaded
 
 
 @cache
-def all_rules() -> tuple[Rule, ...]:
-    """Every rule, in the order of subjects and ids. Raises ValueError for an id used twice."""
+def all_rules(target: str | None = None) -> tuple[Rule, ...]:
+    """Every rule, in the order of subjects and ids; for a target, at least those about it.
+
+    Raises ValueError for an id used twice.
+    """
+    names: Iterable[str] = [module.name for module in pkgutil.iter_modules(rules.__path__)]
+    if target in ("url", "simulator"):  # no engine is started: most rules need not be loaded
+        names = rules.WITHOUT_AN_ENGINE
     found: dict[str, Rule] = {}
-    for module in pkgutil.iter_modules(rules.__path__):
-        for value in vars(import_module(f"{rules.__name__}.{module.name}")).values():
+    for name in names:
+        for value in vars(import_module(f"{rules.__name__}.{name}")).values():
             if isinstance(value, Rule):
                 if found.get(value.id, value) is not value:
                     raise ValueError(f"two rules are called {value.id}")
@@ -42,7 +48,7 @@ def hits(loaded: Loaded, cluster: ClusterFacts | None = None) -> list[tuple[Rule
     case = case_of(loaded, cluster)
     found = [
         (each, hit, _finding(each, hit, loaded))
-        for each in all_rules()
+        for each in all_rules(case.profile.target)
         if concerns(each, case)
         for hit in _look(each, case)
     ]

@@ -91,6 +91,17 @@ def _known_models() -> tuple[tuple[re.Pattern[str], ModelFacts], ...]:
     return tuple(known)
 
 
+def _base(uri: str) -> str:
+    return uri.rpartition("/")[2].partition(":")[0].partition("@")[0].lower()
+
+
+def plain_name(uri: str) -> str:
+    """A repository's own name in lower case, without owner, revision and quantization."""
+    base = _base(uri)
+    mark = _QUANTIZED_NAME.search(base)
+    return base[: mark.start()] if mark else base
+
+
 @cache
 def known_model(uri: str) -> ModelFacts | None:
     """A popular model by its repository id, whoever's copy it is; None when it is not known.
@@ -98,7 +109,7 @@ def known_model(uri: str) -> ModelFacts | None:
     `hf://` and a revision are ignored. A copy that was quantized is found by the rest of its
     name, and says so in named_quantization.
     """
-    base = uri.rpartition("/")[2].partition(":")[0].partition("@")[0].lower()
+    base = _base(uri)
     marks = list(_QUANTIZED_NAME.finditer(base))
     plain = base[: marks[0].start()] if marks else base
     for pattern, facts in _known_models():

@@ -20,6 +20,8 @@ _COMMANDS = {
     "gc": ("runners.cli.cluster", "Remove what killed runs left in a namespace."),
     "measure": ("runners.cli.stages", "Measure a run directory again from its records."),
     "validate": ("runners.cli.validate", "Check profiles without deploying anything."),
+    "convert": ("runners.cli.convert", "Convert TensorRT-LLM settings to vLLM arguments."),
+    "suggest-draft": ("runners.cli.suggest_draft", "Drafts for speculation that fit a model."),
     "report": ("runners.cli.stages", "Write report.html of a run directory again."),
 }
 
@@ -39,7 +41,8 @@ class LazyGroup(click.Group):
             return None
         from importlib import import_module
 
-        command = getattr(import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        module = import_module(_COMMANDS[cmd_name][0])
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 
@@ -99,7 +102,7 @@ class LazyGroup(click.Group):
     "--extra-engine-args",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="YAML mapping laid over engine.args.",
+    help="YAML laid over engine.args: vLLM's arguments, or TensorRT-LLM settings to convert.",
 )
 @click.option(
     "--engine-python",

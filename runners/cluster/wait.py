@@ -1,5 +1,6 @@
 """Wait until it is ready, or say why it will not be."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from runners.engines.vllm import plain
 from runners.errors import TargetError
 
 _LOOK_S = 0.25
+# Events travel apart from the states that they explain; real seconds, whatever the clock.
+_EVIDENCE_S = 0.75
 
 
 class DeployError(TargetError):
@@ -39,6 +42,7 @@ def wait_until_ready(
     say: told what is waited for, whenever there is something to look at. Raises DeployError,
     with the logs of all pods kept.
     """
+    failed_at: float | None = None
     while True:
         change = watches.next(_LOOK_S)
         while change is not None:
@@ -46,7 +50,11 @@ def wait_until_ready(
             change = watches.next(0.0)
         hear(connection, readiness, logs)
         verdict = readiness.verdict(connection.clock.now())
-        if verdict.failure is not None:
+        if verdict.failure is None:
+            failed_at = None
+        elif failed_at is None:
+            failed_at = time.monotonic()
+        elif time.monotonic() - failed_at >= _EVIDENCE_S:
             save_logs(connection, readiness.seen.pods, logs)
             raise DeployError(_with_last_words(verdict.failure, readiness, logs))
         if verdict.state == "ready":

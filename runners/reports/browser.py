@@ -89,6 +89,17 @@ class Page:
             raise UsageError(f"{self.address}: {str(said).splitlines()[0]}")
         return found["result"].get("value")
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the page another size, in CSS pixels, and let it draw itself anew."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait for two frames: the first lays out, the second has painted it."""
+        frames = "requestAnimationFrame(() => requestAnimationFrame(() => done(true)))"
+        self.evaluate(f"new Promise(done => {frames})")
+
     def _next(self, give_up: float) -> dict[str, Any]:
         while b"\0" not in self._rest:
             ready, _, _ = select.select([self._from], [], [], max(0.0, give_up - time.monotonic()))
@@ -193,22 +204,13 @@ def _open(page: Page, width: int, height: int, *, dark: bool) -> None:
         page.call(f"{domain}.enable")
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     page.call("Emulation.setEmulatedMedia", features=scheme)
-    page.call(
-        "Emulation.setDeviceMetricsOverride",
-        width=width,
-        height=height,
-        deviceScaleFactor=1,
-        mobile=False,
-    )
+    page.resize(width, height)
     page.call("Page.navigate", url=page.address)
     page.evaluate(
         "new Promise(done => document.readyState === 'complete' ? done(true) :"
         " addEventListener('load', () => done(true)))"
     )
-    # Two frames: the first lays out, the second has painted it.
-    page.evaluate(
-        "new Promise(d => requestAnimationFrame(() => requestAnimationFrame(() => d(1))))"
-    )
+    page.settle()
 
 
 def screenshot(page: Page) -> bytes:

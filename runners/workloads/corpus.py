@@ -24,6 +24,7 @@ _SUFFIXES = (".txt", ".md")
 _STREAM = 6  # of the seed; see runners.load.schedule for the others
 _CHARACTERS_PER_TOKEN = 4
 _TRIES = 8
+_GOLDEN = (5**0.5 - 1) / 2
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _LOOK_FOR_SENTENCE = 400
 
@@ -38,7 +39,7 @@ def make_tasks(
 ) -> tuple[list[str], bool]:
     """Prompts of `lengths` tokens each, instruction included, and whether these are exact.
 
-    Passages begin at random places, at a sentence where one is near. Without a tokenizer a
+    Passages begin all over the corpus, at a sentence where one is near; the seed moves them. Without a tokenizer a
     token stands for four characters. A few texts cannot be cut to a number of tokens; they
     come as near as they can, and lengths are not exact then.
     Raises UsageError for a corpus that cannot be read or is shorter than a passage.
@@ -46,8 +47,9 @@ def make_tasks(
     corpus = read_corpus(dataset)
     encoder = load_tokenizer(tokenizer) if tokenizer else None
     tasks = tasks_of(dataset)
-    rng = np.random.default_rng([seed, _STREAM])
-    starts = rng.integers(0, len(corpus), len(lengths))
+    first = np.random.default_rng([seed, _STREAM]).random()
+    # Steps of the golden ratio keep beginnings apart, however many there are.
+    starts = (len(corpus) * ((first + np.arange(len(lengths)) * _GOLDEN) % 1.0)).astype(np.int64)
     texts, exact = [], encoder is not None
     for at, length in enumerate(lengths):
         instruction = _INSTRUCTIONS[tasks[at % len(tasks)]]

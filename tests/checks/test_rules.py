@@ -89,3 +89,9 @@ def test_every_rule_has_a_case() -> None:
 def test_no_case_names_a_rule_that_is_not_there() -> None:
     known = {rule.id for rule in all_rules()}
     assert {case["rule"] for _, case in cases()} <= known
+
+
+@pytest.mark.parametrize("target", ["url", "simulator"])
+def test_no_rule_is_forgotten_where_no_engine_is_started(target: str) -> None:
+    about = {rule.id for rule in all_rules() if target in rule.targets}
+    assert about <= {rule.id for rule in all_rules(target)}

@@ -1,10 +1,17 @@
 """Fixtures of the report tests."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from runners.experiments.compare import compare
+from runners.experiments.gate import Gate
+from runners.experiments.read_sides import read_sides
+from runners.reports.browser import find_browser
+from runners.reports.comparison_html import write_comparison
 from runners.rundir import RunDirectory
+from tests.reports.synthetic_group import write_find_max, write_repeats
 from tests.reports.synthetic_run import MakeRun, write_run
 
 
@@ -12,7 +19,45 @@ from tests.reports.synthetic_run import MakeRun, write_run
 def make_run(tmp_path: Path) -> MakeRun:
     """A measured run in a fresh directory; see `write_run` for what can be varied."""
 
-    def make(rate: float = 8.0, failing: float = 0.02, model: str = "llama-60m") -> RunDirectory:
-        return write_run(tmp_path, rate, failing, model)
+    def make(
+        rate: float = 8.0,
+        failing: float = 0.02,
+        model: str = "llama-60m",
+        seed: int = 0,
+        slower: float = 1.0,
+    ) -> RunDirectory:
+        return write_run(tmp_path, rate, failing, model, seed=seed, slower=slower)
 
     return make
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> RunDirectory:
+    """What compare_runs.py --out leaves: two groups of three rounds, one of them slower."""
+    groups = [
+        write_repeats(tmp_path, "steady", slower=1.0),
+        write_repeats(tmp_path, "slower", slower=1.5),
+    ]
+    sides = read_sides([group.path for group in groups])
+    found = compare(sides, gates=[Gate("ttft_ms.p50", 5.0)])
+    return RunDirectory(write_comparison(found, sides, tmp_path / "compared").parent)
+
+
+@pytest.fixture
+def find_max(tmp_path: Path) -> RunDirectory:
+    """A group of --find-max that found the highest load, without its report."""
+    return write_find_max(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def browser() -> None:
+    """A Chromium to open reports with.
+
+    Without one a test is skipped; with REQUIRE_BROWSER=1 it fails instead, so that an automatic
+    run cannot lose these tests in silence.
+    """
+    if find_browser() is None:
+        reason = "no Chromium here to open reports with"
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)

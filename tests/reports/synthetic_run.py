@@ -13,21 +13,33 @@ WARMUP_S, END_S = 4.0, 29.0
 
 
 class MakeRun(Protocol):
-    """rate: arrivals per second; failing: share of the requests; model: the served name."""
+    """rate: arrivals per second; failing: share of the requests; model: the served name.
+
+    slower: a factor of the time to the first token.
+    """
 
     def __call__(
-        self, rate: float = 8.0, failing: float = 0.02, model: str = "llama-60m"
+        self,
+        rate: float = 8.0,
+        failing: float = 0.02,
+        model: str = "llama-60m",
+        seed: int = 0,
+        slower: float = 1.0,
     ) -> RunDirectory: ...
 
 
 def _requests(
-    rng: np.random.Generator, rate: float, failing: float, answer: tuple[int, int]
+    rng: np.random.Generator,
+    rate: float,
+    failing: float,
+    answer: tuple[int, int],
+    slower: float,
 ) -> pd.DataFrame:
     intended = np.cumsum(rng.exponential(1 / rate, int(rate * END_S)))
     size = len(intended)
     sent = intended + rng.exponential(0.004, size)
     tokens = rng.integers(*answer, size)
-    first = sent + rng.lognormal(np.log(0.055), 0.35, size)
+    first = sent + rng.lognormal(np.log(0.055 * slower), 0.35, size)
     last = first + (tokens - 1) * rng.normal(0.021, 0.0012, size)
     failed = rng.random(size) < failing
     table = pd.DataFrame(
@@ -153,7 +165,9 @@ def _metrics(requests: pd.DataFrame, chunks: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _results(run_id: str, requests: pd.DataFrame, chunks: pd.DataFrame) -> dict[str, Any]:
+def _results(
+    run_id: str, model: str, requests: pd.DataFrame, chunks: pd.DataFrame
+) -> dict[str, Any]:
     measured = requests[~requests["warmup"]]
     by_error = {str(k): int(v) for k, v in measured["error"].value_counts().items()}
     failed = sum(by_error.values())
@@ -168,11 +182,18 @@ def _results(run_id: str, requests: pd.DataFrame, chunks: pd.DataFrame) -> dict[
     return {
         "schema_version": 1,
         "run_id": run_id,
+        "profile": "cpu-speculative",
+        "target": "local",
+        "engine": {"name": "vllm", "version": "0.32.0"},
+        "model": model,
+        "interrupted": False,
         "simulated": False,
         "verdict": {"status": status, "reasons": reasons},
         "window": {"start_s": WARMUP_S, "end_s": END_S, "method": "mser", "warmup_s": WARMUP_S},
         "metrics": metrics,
-        "requests": {"ok": len(measured) - failed, "failed": failed, "by_error": by_error},
+        "requests": {"ok": len(measured) - failed, "failed": failed, "by_error": by_error}
+        | {"prompt_tokens": 128 * (len(measured) - failed)}
+        | {"output_tokens": int(measured["output_tokens"].sum())},
         "server": {
             "sources": ["127.0.0.1:8000"],
             "scrapes": 30,
@@ -195,7 +216,7 @@ def _results(run_id: str, requests: pd.DataFrame, chunks: pd.DataFrame) -> dict[
     }
 
 
-def _profile(model: str) -> dict[str, Any]:
+def _profile(model: str, seed: int) -> dict[str, Any]:
     return {
         "name": "cpu-speculative",
         "description": "A draft model proposes, the target accepts.",
@@ -206,7 +227,7 @@ def _profile(model: str) -> dict[str, Any]:
             "args": {"max_model_len": 2048, "gpu_memory_utilization": 0.9},
             "env": {"HF_TOKEN": "hf_do_not_show"},
         },
-        "load": {"pattern": "poisson", "rate": 8.0, "duration_s": 25.0, "seed": 0},
+        "load": {"pattern": "poisson", "rate": 8.0, "duration_s": 25.0, "seed": seed},
         "workload": {"kind": "synthetic", "api": "chat", "input_tokens": 128, "max_tokens": 64},
         "slo": {"ttft_ms": 200.0, "tpot_ms": 30.0},
     }
@@ -226,7 +247,13 @@ def _environment() -> dict[str, Any]:
         "engine": {"name": "vllm", "version": "0.32.0", "facts": {"engine_arguments": arguments}},
         "target": "local",
         "simulated": False,
-        "load": {"pattern": "poisson", "rate": 8.0, "concurrency": None, "interrupted": False},
+        "load": {
+            "pattern": "poisson",
+            "rate": 8.0,
+            "concurrency": None,
+            "interrupted": False,
+            "t0_unix_ns": 1_700_000_000 * 10**9,
+        },
     }
 
 
@@ -245,20 +272,22 @@ def write_run(
     failing: float = 0.02,
     model: str = "llama-60m",
     answer: tuple[int, int] = (24, 65),
+    seed: int = 0,
+    slower: float = 1.0,
 ) -> RunDirectory:
     """Write every file that the reports read.
 
     failing: a share of the requests. answer: least tokens of an answer, one more than the most.
     """
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(7 + seed)
     run = RunDirectory.create(parent, "cpu-speculative")
-    requests = _requests(rng, rate, failing, answer)
+    requests = _requests(rng, rate, failing, answer, slower)
     chunks = _chunks(rng, requests)
     requests.to_parquet(run / "requests.parquet")
     chunks.to_parquet(run / "chunks.parquet")
     _server(requests).to_parquet(run / "server.parquet")
-    run.write_json("results.json", _results(run.run_id, requests, chunks))
+    run.write_json("results.json", _results(run.run_id, model, requests, chunks))
     run.write_json("environment.json", _environment())
     run.write_json("lifecycle.json", _lifecycle())
-    run.write_text("profile.yaml", yaml.safe_dump(_profile(model), sort_keys=False))
+    run.write_text("profile.yaml", yaml.safe_dump(_profile(model, seed), sort_keys=False))
     return run
