@@ -128,7 +128,7 @@ def _drive(
 ) -> dict[str, Any]:
     """Build prompts, send them, scrape beside; returns the load facts."""
     from runners.load.drive import drive
-    from runners.telemetry.gpu_watch import GpuWatch
+    from runners.telemetry.gpu_watch import Watch
     from runners.telemetry.scrape import Scraper, write_scrapes
 
     urls = [endpoint.metrics_url] if endpoint.metrics_url else []
@@ -137,7 +137,7 @@ def _drive(
         for url in (*urls, *endpoint.more_metrics_urls)
     ]
     # Before the prompts: while they are made the GPUs are idle.
-    with GpuWatch(profile, endpoint) as gpus:
+    with Watch(profile, endpoint) as watch:
         prompts = _prompts(profile, schedule, endpoint, progress)
         with ExitStack() as scraping, progress.step("Driving load") as step:
             for scraper in scrapers:
@@ -150,12 +150,12 @@ def _drive(
                 directory,
                 lambda sent: step.detail(f"{sent.done} answered, {sent.failed} failed"),
             )
-    of_gpus = gpus.rows(driven.t0_ns, driven.facts["t0_unix_ns"])
-    write_scrapes(scrapers, directory, driven.t0_ns, of_gpus)
+    beside = watch.rows(driven.t0_ns, driven.facts["t0_unix_ns"])
+    write_scrapes(scrapers, directory, driven.t0_ns, beside)
     # A port-forward begins on this machine and leads away from it.
     forwarded = endpoint.facts.get("route") == "port-forward"
     shared = is_this_host(endpoint.base_url) and not forwarded
-    return driven.facts | {"shared_host": shared, "gpu_telemetry": gpus.facts}
+    return driven.facts | {"shared_host": shared} | watch.facts
 
 
 def _prompts(

@@ -85,7 +85,10 @@ def _relatives(name: str, target: ModelFacts | None) -> Iterator[Suggestion]:
             continue
         config = {"method": "draft_model", "model": facts.name, "num_speculative_tokens": TOKENS}
         share = (facts.parameters or 0) / target.parameters
-        why = f"a relative with {share:.0%} of the parameters; nobody trained it to draft"
+        why = (
+            f"a relative with {share:.0%} of the parameters, not trained to draft; take the form "
+            "that the target has, instruct or not"
+        )
         same = facts.vocab_size == target.vocab_size
         sizes = f"{facts.vocab_size} and {target.vocab_size} tokens"
         vocabulary = f"{'same size' if same else 'sizes differ'}: {sizes}"

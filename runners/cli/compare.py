@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runners.errors import Exit, UsageError
+from runners.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from runners.experiments.comparison import Comparison
@@ -230,17 +231,18 @@ def compare_runs(runs: tuple[Path, ...], **flags: Any) -> int:
     gates = [read_gate(text) for text in flags["gates"]]
     sides = read_sides(runs)
     found = compare(sides, gates=gates, forced=flags["force"])
+    place = None
     if flags["out"] is not None:
         from runners.reports.comparison_html import write_comparison
 
-        write_comparison(found, sides, flags["out"])
+        place = RunDirectory(write_comparison(found, sides, flags["out"]).parent)
     if flags["as_json"]:
         print(json.dumps(found, allow_nan=False))
     else:
         from runners.cli.main import console_for_results
         from runners.reports.comparison_console import print_comparison
 
-        print_comparison(found, None, console_for_results())
+        print_comparison(found, place, console_for_results())
     refused = [pair for pair in found["comparisons"] if pair["obstacles"] and not pair["forced"]]
     if refused:
         reasons = "; ".join(refused[0]["obstacles"])

@@ -55,13 +55,14 @@ def convert(file: Path, prefill: Path | None, form: str, **flags: Any) -> int:
     side = flags["role"] or ("decode" if prefill else None)
     main = _converted(file, flags, side)
     other = _converted(prefill, flags, "prefill") if prefill is not None else None
+    text = _text(main, other, file, form, flags)
     if flags["explain"] and form != "json":
         _explain(main, file)
         if other is not None and prefill is not None:
             _explain(other, prefill)
     elif not flags["explain"]:
         _remark(main, file, other, prefill)
-    print(_text(main, other, file, form, flags), end="")
+    print(text, end="")
     return Exit.DONE
 
 

@@ -127,14 +127,29 @@ def _load_steps(profile: Profile) -> list[str]:
         budget = load.stop_after_failures
         share = f"{100 * budget.share:g} %" if budget.share else f"{budget.count} requests"
         step += f"; stop when {share} have failed"
+    asked = _dataset_step(profile)
     if schedule.intended_ns is None:
-        return [step]
+        return [step, *asked]
     measured = schedule.intended_ns[~schedule.warmup]
     return [
         step,
+        *asked,
         f"planned with seed {load.seed}: {len(measured)} requests over "
         f"{np.ptp(measured) / 1e9:.1f} s, {schedule.busiest_second()} in the busiest second",
     ]
+
+
+def _dataset_step(profile: Profile) -> list[str]:
+    """What a dataset holds, so that nothing is left out of it unseen."""
+    from runners.workloads.dataset import read_dataset
+
+    work = profile.workload
+    if work.dataset is None or work.has_made_lengths:
+        return []
+    read = read_dataset(work.dataset)
+    text = f"ask {len(read.entries)} entries of {work.dataset.file}, {read.requests} requests"
+    left = f"; {read.left_out} are left out" if read.left_out else ""
+    return [f"{text} before it begins over{left}"]
 
 
 def _how(load: Load, plan: "Pace") -> str:

@@ -61,7 +61,8 @@ class Disturbances:
             change = self._watches.next(_LOOK_S)
             while change is not None:
                 self._seen.take(change)
-                self._look(clock.unix())
+                if change.kind != "Event":
+                    self._look(clock.unix())
                 change = self._watches.next(0.0)
             self._look_for_outage(clock.now(), clock.unix())
 

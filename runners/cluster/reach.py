@@ -88,24 +88,47 @@ def reach(
     for name, way in _ways(profile):
         with ExitStack() as attempt:
             try:
-                for route in way(connection, served, attempt):
-                    settle_s = (
-                        _SETTLE_S if name == wanted or connection.in_cluster else _BRIEFLY_S[name]
-                    )
-                    why = _answers(connection, route, profile, ca_cert, settle_s)
-                    if why is None:
-                        stack.push(attempt.pop_all())
-                        return route
-                    tried.append(f"{route.base_url} ({name}): {why}")
+                routes = list(way(connection, served, attempt))
             except (ApiError, TargetError) as error:
                 if isinstance(error, ApiError) and error.status == 401:
                     raise explained(error, connection, "look for a way to the model") from error
                 tried.append(f"{name}: {error}")
+                continue
+            settle_s = _SETTLE_S if name == wanted or connection.in_cluster else _BRIEFLY_S[name]
+            found = _first_that_answers(connection, routes, profile, ca_cert, settle_s)
+            if isinstance(found, Route):
+                stack.push(attempt.pop_all())
+                return found
+            tried += found
     told = "; ".join(tried) or "nothing to try"
     raise TargetError(
         f"the model is ready, but cannot be reached from here: {told}; run inside of the cluster, "
         "or choose a way with serving.connect"
     )
+
+
+def _first_that_answers(
+    connection: Connection,
+    routes: Sequence[Route],
+    profile: Profile,
+    ca_cert: Path | None,
+    settle_s: float,
+) -> Route | list[str]:
+    """The first route that leads to a model server; else why each does not.
+
+    settle_s: routes and DNS take a moment to learn of a new service.
+    """
+    give_up = connection.clock.now() + settle_s
+    while True:
+        said = []
+        for route in routes:
+            why = _probe(route, profile, ca_cert)
+            if why is None:
+                return route
+            said.append(f"{route.base_url} ({route.way}): {why}")
+        if not routes or connection.clock.now() >= give_up:
+            return said
+        connection.clock.sleep(0.25)
 
 
 def _ways(profile: Profile) -> list[tuple[str, Way]]:
@@ -130,24 +153,11 @@ def may_port_forward(profile: Profile) -> bool:
     load = profile.load
     if profile.serving.allow_port_forward:
         return True
+    if load.stages or load.trace:
+        return False
     if load.rate is not None:
         return load.rate <= SMOKE_RATE
-    return (load.concurrency or 1) <= SMOKE_CONCURRENCY and not load.stages
-
-
-def _answers(
-    connection: Connection, route: Route, profile: Profile, ca_cert: Path | None, settle_s: float
-) -> str | None:
-    """None when the route leads to a model server; else why it does not.
-
-    settle_s: routes and DNS take a moment to learn of a new service.
-    """
-    give_up = connection.clock.now() + settle_s
-    while True:
-        why = _probe(route, profile, ca_cert)
-        if why is None or connection.clock.now() >= give_up:
-            return why
-        connection.clock.sleep(0.25)
+    return (load.concurrency or 1) <= SMOKE_CONCURRENCY
 
 
 def _probe(route: Route, profile: Profile, ca_cert: Path | None) -> str | None:

@@ -84,13 +84,22 @@ class Seen:
         if change.type == "LISTED":
             objects.clear()
             for item in change.object.get("items") or ():
-                objects[name_of(item)] = item
+                if self._concerns_us(change.kind, item):
+                    objects[name_of(item)] = item
+        elif not self._concerns_us(change.kind, change.object):
+            return
         elif change.type == "DELETED":
             objects.pop(name_of(change.object), None)
         else:
             objects[name_of(change.object)] = change.object
         if change.kind == self.goal.kind:
             self._notice_deletion(change)
+
+    def _concerns_us(self, kind: str, item: Object) -> bool:
+        """Events cannot be selected by label; those of others would pile up for hours."""
+        about = str(involved(item).get("name") or "") if kind == "Event" else ""
+        ours = self.goal.service
+        return kind != "Event" or about == ours or about.startswith(f"{ours}-")
 
     def _notice_deletion(self, change: Change) -> None:
         there = self.kinds[self.goal.kind].get(self.goal.service)

@@ -233,4 +233,3 @@ def _together(rows: list[Row]) -> dict[str, Any]:
     for row in rows:
         args = merged(args, row.outcome.args)
     return {name: value for name, value in args.items() if value is not None}
-

@@ -31,7 +31,7 @@ def _context(value: Any, settings: Settings) -> Outcome:
     if size == 1:
         return exact(note="vLLM does so anyway")
     if not _helix(settings):
-        note = "another algorithm; vLLM spreads the prompt over that many further GPUs"
+        note = "another algorithm, over as many further GPUs; vLLM's second model runner only"
         return approximate({"prefill_context_parallel_size": size}, note)
     args = {"decode_context_parallel_size": size}
     if settings.get("tensor_parallel_size") is None:

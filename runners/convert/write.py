@@ -108,10 +108,10 @@ def _pair(decode: Conversion, prefill: Conversion, gpu: str | None) -> dict[str,
             )
     differs: dict[str, Any] = dict.fromkeys(decode.args.keys() - prefill.args.keys())
     own = {name: value for name, value in prefill.args.items() if decode.args.get(name) != value}
-    side: dict[str, Any] = {"replicas": 1, "args": {**own, **dict(sorted(differs.items()))}}
+    section: dict[str, Any] = {"replicas": 1, "args": {**own, **dict(sorted(differs.items()))}}
     if gpus(decode.args) != gpus(prefill.args):
-        side["gpu"] = _gpu(prefill.args, gpu)
-    return {"kind": "LLMInferenceService", "prefill": side}
+        section["gpu"] = _gpu(prefill.args, gpu)
+    return {"kind": "LLMInferenceService", "prefill": section}
 
 
 def remarks(conversion: Conversion, of: str = "") -> list[str]:
@@ -127,12 +127,13 @@ def table(conversion: Conversion, title: str) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    found = Table(title=title, title_justify="left", expand=False)
-    found.add_column("key", overflow="fold")
-    found.add_column("verdict")
-    found.add_column("becomes", overflow="fold")
-    found.add_column("note", overflow="fold")
+    found = Table(title=title, title_justify="left")
+    found.add_column("key", no_wrap=True)
+    found.add_column("verdict", no_wrap=True)
+    found.add_column("becomes", overflow="fold", ratio=1)
+    found.add_column("note", overflow="fold", ratio=1)
     for row in conversion.rows:
-        cells = (row.key, row.outcome.verdict, row.becomes, row.outcome.note)
+        becomes = row.becomes.replace(", ", "\n") if len(row.becomes) > 30 else row.becomes
+        cells = (row.key, row.outcome.verdict, becomes, row.outcome.note)
         found.add_row(*(Text(cell) for cell in cells))
     return found

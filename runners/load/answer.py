@@ -29,7 +29,8 @@ class Answer:
     """Content arrivals and figures of one response; error as in Exchange.
 
     arrivals, sizes, milli, kinds: one entry per chunk: its arrival in ns, bytes of text,
-    thousandths of tokens (negative until known or shared out), place in KINDS.
+    thousandths of tokens (negative until known or shared out), place in KINDS. texts: where
+    they are kept; asides: which of them are no content.
     """
 
     arrivals: "array[int]" = field(default_factory=_column)
@@ -37,6 +38,7 @@ class Answer:
     milli: "array[int]" = field(default_factory=_column)
     kinds: "array[int]" = field(default_factory=_column)
     texts: list[str] = field(default_factory=list)
+    asides: list[int] = field(default_factory=list)
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
@@ -54,6 +56,11 @@ class Answer:
             Chunk(arrival, size, KINDS[kind], None if milli < 0 else milli / 1000)
             for arrival, size, kind, milli in columns
         ]
+
+    def content(self) -> str:
+        """What was said, without reasoning and tool calls."""
+        asides = set(self.asides)
+        return "".join(text for at, text in enumerate(self.texts) if at not in asides)
 
     def add(self, arrival_ns: int, size: int, kind: str) -> int:
         """A chunk with `size` bytes of text; its place."""

@@ -49,9 +49,14 @@ class Backlog:
         self._bytes += _size(exchange)
 
     def understand_one(self) -> None:
-        """The oldest; too many failures become `tally.stopped`."""
-        exchange, tally = self._waiting.popleft(), self._tally
+        """The oldest of them."""
+        exchange = self._waiting.popleft()
         self._bytes -= _size(exchange)
+        self.understand(exchange)
+
+    def understand(self, exchange: Exchange) -> None:
+        """One that need not, or must not, wait; too many failures become `tally.stopped`."""
+        tally = self._tally
         if self._finished(exchange):
             tally.ok += 1
             return

@@ -6,6 +6,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from runners.load.agenda import Agenda
 from runners.load.backlog import Backlog, Tally
 from runners.load.clock import Alarm, WallClock, keep_stamping, monotonic_ns
 from runners.load.connection import FAILURES, Connection, reason_of
@@ -29,7 +30,8 @@ _WRITABLE = select.POLLOUT
 class Client:
     """Drives planned requests against one server.
 
-    Finished exchanges are handed to `finished` only when nothing waits to be read.
+    Finished exchanges go to `finished` only when nothing waits to be read; those whose
+    conversation goes on do at once, and then to `next_turn`.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class Client:
         limits: Limits,
         finished: Callable[[Exchange], bool],
         progress: Callable[[Tally], None] = lambda tally: None,
+        next_turn: Callable[[Exchange], Planned | None] = lambda exchange: None,
     ) -> None:
         self.tally = Tally()
         self.wall, self._keeper = WallClock(), keep_stamping()
         self.kernel_stamps = True
         self._addresses, self._limits = addresses, limits
         self._backlog, self._progress = Backlog(limits, self.tally, finished), progress
+        self._next_turn, self._agenda = next_turn, Agenda(iter(()))
         self._poller, self._alarm = Poller(), Alarm()
         if self._alarm.fd is not None:
             self._poller.watch(self._alarm.fd, select.POLLIN, known=False)
@@ -92,25 +96,26 @@ class Client:
         self.tally.turns = Turns(self._polled_ns)
         for _ in range(self._limits.concurrency or 0):
             self._free_slot(start_ns)
-        upcoming = next(plan, None)
+        agenda = self._agenda = Agenda(plan)
         next_look = start_ns + _LOOK_FOR_TIMEOUTS_NS
-        while (upcoming is not None or self._in_flight) and not self._interrupted:
+        while (agenda.next is not None or self._in_flight) and not self._interrupted:
             now = monotonic_ns()
             if self._is_over(now):
-                upcoming = None
+                agenda.end()
             for _ in range(_MOST_AT_ONCE):
-                if upcoming is None or not self._may_send(upcoming, now, start_ns):
+                if agenda.next is None or not self._may_send(agenda.next, now, start_ns):
                     break
-                self._begin(upcoming, start_ns, now)
+                self._begin(agenda.take(), start_ns, now)
                 now = monotonic_ns()
-                upcoming = None if self._is_over(now) else next(plan, None)
+                if self._is_over(now):
+                    agenda.end()
             if now >= next_look:
                 self._look_for_timeouts(now)
                 self._progress(self.tally)
                 next_look = now + _LOOK_FOR_TIMEOUTS_NS
-            if upcoming is None and not self._in_flight:
+            if agenda.next is None and not self._in_flight:
                 break
-            self._poll_or_parse(self._next_due_ns(upcoming, start_ns), now)
+            self._poll_or_parse(self._next_due_ns(agenda.next, start_ns), now)
         self.tally.turns.end(monotonic_ns())
         self._close_everything()
         while self._backlog:
@@ -161,7 +166,7 @@ class Client:
         exchange = Exchange(
             planned.request_id, planned.prompt_id, planned.requested_tokens, warmup, intended
         )
-        exchange.capped = capped
+        exchange.capped, exchange.goes_on = capped, planned.goes_on
         self._measured += not warmup
         self._in_flight += 1
         self._assign(exchange, planned.message)
@@ -348,12 +353,26 @@ class Client:
         if self._limits.concurrency is not None:
             self._free_slot(now)
         self.tally.done += 1
+        if exchange.goes_on:
+            self._go_on(exchange)
+            return
         self._backlog.add(exchange)
         if self._backlog.is_full:
             self._understand_one()
 
+    def _go_on(self, exchange: Exchange) -> None:
+        """Let the conversation's next turn be sent, now that this answer is here."""
+        self._backlog.understand(exchange)
+        self._heed_failures()
+        turn = self._next_turn(exchange)
+        if turn is not None:
+            self._agenda.add_turn(turn)
+
     def _understand_one(self) -> None:
         self._backlog.understand_one()
+        self._heed_failures()
+
+    def _heed_failures(self) -> None:
         if self.tally.stopped is not None:
             self._stop_ns = 0
 

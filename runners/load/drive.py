@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def drive(
     write_schedule(schedule, run / "schedule.parquet", count)
     work = run / "work"
     _write_orders(profile, schedule, prompts, endpoint, work)
-    specs = [_spec(profile, plan, peak, endpoint, work, index, count) for index in range(count)]
+    specs = [_spec(profile, plan, schedule, endpoint, work, index, count) for index in range(count)]
     with (
         remote_workers(specs, addresses, work, run.logs, endpoint.worker_token)
         if addresses
@@ -76,7 +77,8 @@ def drive(
             raise OutputError(
                 f"cannot write {work}: {result['not_written']}; choose another place with --out DIR"
             )
-    write_records([work], run, keep_responses=profile.workload.keep_responses)
+    keep = profile.workload.keep_responses
+    write_records([work], run, keep_responses=keep, labels=schedule.labels)
     shutil.rmtree(work, ignore_errors=True)
     facts = {
         "t0_monotonic_ns": finished.t0_ns,
@@ -178,13 +180,16 @@ def _write_orders(
     with writing(work):
         work.mkdir(parents=True, exist_ok=True)
         with (work / "bodies.jsonl").open("wb") as file:
-            for text, max_tokens in zip(prompts.texts, tokens.tolist(), strict=False):
+            for text, max_tokens, before in zip(
+                prompts.texts, tokens.tolist(), prompts.before or repeat(()), strict=False
+            ):
                 body = request_body(
                     profile.workload,
                     endpoint.model,
                     text,
                     continuous_usage=continuous,
                     max_tokens=max_tokens,
+                    before=before,
                 )
                 file.write(orjson.dumps(body) + b"\n")
         np.savez(work / "schedule.npz", **schedule.columns())  # type: ignore[arg-type]
@@ -193,7 +198,7 @@ def _write_orders(
 def _spec(
     profile: Profile,
     plan: Pace,
-    peak: int,
+    schedule: Schedule,
     endpoint: Endpoint,
     work: Path,
     index: int,
@@ -202,7 +207,7 @@ def _spec(
     """The orders of worker `index` of `count`: its share of every limit that counts."""
     concurrency = _share(plan.concurrency, index, count)
     budget = profile.load.stop_after_failures
-    ahead = concurrency or 2 * peak // count + 1
+    ahead = concurrency or 2 * schedule.busiest_second() // count + 1
     return Spec(
         base_url=endpoint.base_url,
         api=profile.workload.api,
@@ -214,7 +219,7 @@ def _spec(
         count=count,
         limits=Limits(
             concurrency=concurrency,
-            requests=share_of_requests(plan, index, count),
+            requests=share_of_requests(plan, index, count, schedule),
             duration_ns=None if plan.duration_s is None else round(plan.duration_s * 1e9),
             warmup_ns=None if plan.warmup_s is None else round(plan.warmup_s * 1e9),
             timeout_ns=round(profile.load.timeout_s * 1e9),
@@ -230,6 +235,7 @@ def _spec(
         api_key_env=endpoint.api_key_env,
         ca_cert=str(endpoint.ca_cert) if endpoint.ca_cert else None,
         host_header=endpoint.host_header,
+        conversations=schedule.turn is not None,
     )
 
 

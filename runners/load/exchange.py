@@ -18,7 +18,8 @@ class Exchange:
 
     body: pieces of the response body in order, one per read that brought any; stamps: the
     arrival of each. error: an error class (see docs/metrics.md) or None. connect_ns, tls_ns:
-    how long TCP and TLS took where the request opened its own connection.
+    how long TCP and TLS took where the request opened its own connection. goes_on: another
+    request waits for the answer.
     """
 
     request_id: int
@@ -39,6 +40,7 @@ class Exchange:
     connect_ns: int | None = None
     tls_ns: int | None = None
     complete: bool = False
+    goes_on: bool = False
 
     def arrive(self, stamp: int, piece: bytes) -> None:
         """The next piece of the body."""

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Planned:
-    """A request to send; `intended_ns` None means: as soon as a slot is free."""
+    """A request to send; `intended_ns` None means: as soon as a slot is free.
+
+    goes_on: a later turn of the same conversation waits for the answer.
+    """
 
     request_id: int
     prompt_id: int
@@ -13,6 +16,7 @@ class Planned:
     warmup: bool
     intended_ns: int | None
     message: bytes
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)

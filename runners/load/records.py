@@ -15,10 +15,19 @@ from runners.rundir import RunDirectory, writing
 _CHUNK_ROWS_AT_ONCE = 1 << 20
 
 
-def write_records(folders: Sequence[Path], run: RunDirectory, *, keep_responses: bool) -> None:
-    """Merge worker files into requests.parquet and chunks.parquet (responses.parquet)."""
+def write_records(
+    folders: Sequence[Path],
+    run: RunDirectory,
+    *,
+    keep_responses: bool,
+    labels: Sequence[str | None] | None = None,
+) -> None:
+    """Merge worker files into requests.parquet and chunks.parquet (responses.parquet).
+
+    labels: by prompt id; they become a column of the requests.
+    """
     rows = _read_rows(folders)
-    _write_requests(rows, run, keep_responses)
+    _write_requests(rows, run, keep_responses, labels)
     _write_chunks(folders, run)
 
 
@@ -36,7 +45,12 @@ def _read_rows(folders: Sequence[Path]) -> list[list[Any]]:
     return rows
 
 
-def _write_requests(rows: list[list[Any]], run: RunDirectory, keep_responses: bool) -> None:
+def _write_requests(
+    rows: list[list[Any]],
+    run: RunDirectory,
+    keep_responses: bool,
+    labels: Sequence[str | None] | None,
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -71,6 +85,9 @@ def _write_requests(rows: list[list[Any]], run: RunDirectory, keep_responses: bo
         [pa.array(column, field.type) for column, field in zip(columns, schema, strict=False)],
         schema=schema,
     )
+    if labels is not None:
+        named = [labels[prompt_id] for prompt_id in table["prompt_id"].to_pylist()]
+        table = table.append_column("label", pa.array(named, pa.string()))
     path = run / "requests.parquet"
     with writing(path):
         pq.write_table(table, path)

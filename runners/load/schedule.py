@@ -13,6 +13,7 @@ from runners.load.trace import read_trace
 from runners.profiles.load_section import Load
 from runners.profiles.workload_section import Workload
 from runners.rundir import writing
+from runners.workloads.plan import ask
 
 DEFAULT_CONCURRENCY = 8
 DEFAULT_REQUESTS = 200
@@ -34,6 +35,9 @@ class Schedule:
     when a slot is free. A closed loop limited by time alone plans more requests than it
     will send and starts over with the first prompt should it run out.
     input_tokens: length of each prompt, None where the workload decides.
+    turn: place of each request in its conversation, a later one belonging to the request
+    before it; None where no conversation goes on.
+    labels: by prompt id, what results can be split by; None without any.
     think_ns: waits of a closed loop's users, in the order in which they fall due on each
     worker; the first `concurrency` come before the users' first requests.
     """
@@ -44,6 +48,8 @@ class Schedule:
     warmup: npt.NDArray[np.bool_]
     input_tokens: npt.NDArray[np.int32] | None = None
     think_ns: Nanoseconds | None = None
+    turn: npt.NDArray[np.int32] | None = None
+    labels: tuple[str | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_id)
@@ -54,6 +60,11 @@ class Schedule:
             return 0
         return int(np.unique(self.intended_ns // 10**9, return_counts=True)[1].max())
 
+    def worker(self, workers: int) -> npt.NDArray[np.int16]:
+        """Which of `workers` sends each request: all turns of a conversation the same one."""
+        place = np.arange(len(self)) if self.turn is None else np.cumsum(self.turn == 0) - 1
+        return (place % workers).astype(np.int16)
+
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """The columns that are there, by name; what a load worker is given."""
         named = {
@@ -63,6 +74,7 @@ class Schedule:
             "warmup": self.warmup,
             "input_tokens": self.input_tokens,
             "think_ns": self.think_ns,
+            "turn": self.turn,
         }
         return {name: column for name, column in named.items() if column is not None}
 
@@ -122,16 +134,20 @@ def make_schedule(load: Load, workload: Workload) -> Schedule:
         return _replay(plan, load, workload)
     times = _arrivals(plan, load)
     kept, warmup = _kept(times, plan)
-    return _schedule(times[kept], warmup, workload)
+    return _schedule(times[kept], warmup, workload, load)
 
 
-def share_of_requests(plan: Pace, index: int, count: int) -> int | None:
+def share_of_requests(
+    plan: Pace, index: int, count: int, schedule: Schedule | None = None
+) -> int | None:
     """How many measured requests worker `index` of `count` may send.
 
     None without such a limit, and in an open loop, whose schedule holds no more anyway.
     """
     if plan.pattern != "closed" or plan.requests is None:
         return None
+    if schedule is not None and schedule.turn is not None and plan.warmup_s is None:
+        return int((~schedule.warmup & (schedule.worker(count) == index)).sum())
     first = plan.warmup_requests or 0
     return len(range(first + (index - first) % count, first + plan.requests, count))
 
@@ -146,7 +162,7 @@ def _closed(plan: Pace, load: Load, workload: Workload) -> Schedule:
         measured += min(_MOST_PLANNED, max(100, int(10 * (plan.concurrency or 1) * plan.warmup_s)))
     flags = np.zeros(warmup + measured, dtype=np.bool_)
     flags[:warmup] = True
-    return _schedule(None, flags, workload, think_ns=_think(load, plan, len(flags)))
+    return _schedule(None, flags, workload, load, think_ns=_think(load, plan, len(flags)))
 
 
 def _think(load: Load, plan: Pace, count: int) -> Nanoseconds | None:
@@ -170,11 +186,13 @@ def _think(load: Load, plan: Pace, count: int) -> Nanoseconds | None:
 
 def _replay(plan: Pace, load: Load, workload: Workload) -> Schedule:
     assert load.trace is not None
-    if workload.prompts:
+    if not workload.has_made_lengths:
         raise UsageError(
-            "workload.prompts: a trace says how long each prompt is; "
+            f"workload.{workload.kind}: a trace says how long each prompt is; "
             "use workload.kind synthetic, or another load.pattern"
         )
+    if workload.lengths:
+        raise UsageError("workload.lengths: a trace says how long each prompt is; leave them out")
     recorded = read_trace(load.trace)
     kept, warmup = _kept(recorded.time_ns, plan)
     return Schedule(
@@ -183,6 +201,7 @@ def _replay(plan: Pace, load: Load, workload: Workload) -> Schedule:
         requested_tokens=recorded.output_tokens[kept],
         warmup=warmup,
         input_tokens=recorded.input_tokens[kept],
+        labels=ask(workload, len(warmup), load.seed).labels,
     )
 
 
@@ -285,16 +304,24 @@ def _schedule(
     intended: Nanoseconds | None,
     warmup: npt.NDArray[np.bool_],
     workload: Workload,
+    load: Load,
     think_ns: Nanoseconds | None = None,
 ) -> Schedule:
-    count = len(warmup)
-    prompts = len(workload.prompts) or count
+    asked = ask(workload, len(warmup), load.seed)
+    if asked.turn is not None and intended is not None:
+        raise UsageError(
+            "workload.dataset.turns: all needs a closed loop, because nobody can plan when an "
+            "answer comes; use turns: first, or load.concurrency without a rate"
+        )
     return Schedule(
         intended_ns=intended,
-        prompt_id=(np.arange(count) % prompts).astype(np.int32),
-        requested_tokens=np.full(count, workload.max_tokens, dtype=np.int32),
+        prompt_id=asked.prompt_id,
+        requested_tokens=asked.max_tokens,
         warmup=warmup,
+        input_tokens=asked.input_tokens,
         think_ns=think_ns,
+        turn=asked.turn,
+        labels=asked.labels,
     )
 
 
@@ -307,8 +334,10 @@ def write_schedule(schedule: Schedule, path: Path, workers: int = 1) -> None:
     columns: dict[str, Any] = {
         "request_id": np.arange(count, dtype=np.int32),
         "intended_ns": pa.nulls(count, pa.int64()),
-        "worker": (np.arange(count) % workers).astype(np.int16),
+        "worker": schedule.worker(workers),
     }
     columns |= schedule.columns()
+    if schedule.labels is not None:
+        columns["label"] = pa.array([schedule.labels[at] for at in schedule.prompt_id.tolist()])
     with writing(path):
         pq.write_table(pa.table(columns), path)

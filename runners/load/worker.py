@@ -17,10 +17,11 @@ import signal
 import sys
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import cycle
+from functools import partial
+from itertools import count, cycle
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,6 +33,7 @@ import orjson
 from runners.load.backlog import Tally
 from runners.load.client import Client
 from runners.load.clock import ask_for_short_turns, die_with_parent, monotonic_ns, tighten_timers
+from runners.load.conversation import Conversations, Rows
 from runners.load.dialects import DIALECTS
 from runners.load.exchange import Exchange
 from runners.load.limits import Limits, Planned
@@ -47,7 +49,7 @@ class Spec:
     """What a worker needs to know; times in ns, None for no limit.
 
     api: the dialect, by its name in runners.load.dialects. host_header: the name to send
-    where base_url is a gateway's address.
+    where base_url is a gateway's address. conversations: the schedule has later turns.
     """
 
     base_url: str
@@ -65,6 +67,7 @@ class Spec:
     api_key_env: str | None
     ca_cert: str | None
     host_header: str | None = None
+    conversations: bool = False
 
     @classmethod
     def read(cls, path: Path) -> "Spec":
@@ -90,7 +93,9 @@ class Records:
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._reader = Reader(DIALECTS[spec.api], spec.stream, spec.keep_responses)
+        keep_text = spec.keep_responses or spec.conversations
+        self._reader = Reader(DIALECTS[spec.api], spec.stream, keep_text)
+        self.latest_answer: str | None = None
         folder = Path(spec.output)
         self._requests = (folder / f"requests-{spec.index}.jsonl").open("wb")
         self._chunks = (folder / f"chunks-{spec.index}.i64").open("wb")
@@ -139,6 +144,8 @@ class Records:
         if len(self._rows[0]) > _ROWS_AT_ONCE:
             self._write_rows()
         self.counted_chunks += answer.counted_chunks
+        if exchange.goes_on:
+            self.latest_answer = answer.content() if error is None else None
         return error is None
 
     def _write_rows(self) -> None:
@@ -171,10 +178,10 @@ def written() -> Iterator[None]:
         raise NotWrittenError(error.strerror or str(error)) from error
 
 
-def messages(spec: Spec) -> list[bytes]:
-    """Whole HTTP requests, head and body, by prompt id."""
+def head(spec: Spec) -> bytes:
+    """Start of every HTTP request, up to its length."""
     url = urlsplit(spec.base_url)
-    head = [
+    lines = [
         f"POST {url.path.rstrip('/')}{spec.path} HTTP/1.1",
         f"Host: {spec.host_header or url.netloc.rpartition('@')[2]}",
         "Content-Type: application/json",
@@ -184,34 +191,76 @@ def messages(spec: Spec) -> list[bytes]:
     ]
     key = os.environ.get(spec.api_key_env or "")
     if key:
-        head.append(f"Authorization: Bearer {key}")
-    start = "\r\n".join(head).encode("latin-1")
-    bodies = Path(spec.bodies).read_bytes().splitlines()
-    return [start + b"\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body) for body in bodies]
+        lines.append(f"Authorization: Bearer {key}")
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def framed(start: bytes, body: bytes) -> bytes:
+    """A whole HTTP request, head and body."""
+    return start + b"\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def bodies(spec: Spec) -> list[bytes]:
+    """JSON by prompt id."""
+    return Path(spec.bodies).read_bytes().splitlines()
+
+
+def messages(spec: Spec) -> list[bytes]:
+    """Whole HTTP requests, head and body, by prompt id."""
+    start = head(spec)
+    return [framed(start, body) for body in bodies(spec)]
+
+
+def read_rows(spec: Spec) -> Rows:
+    """The whole schedule."""
+    with np.load(spec.schedule) as plan:
+        return Rows(
+            plan["prompt_id"].tolist(),
+            plan["requested_tokens"].tolist(),
+            plan["warmup"].tolist(),
+            plan["intended_ns"].tolist() if "intended_ns" in plan else None,
+            plan["turn"].tolist() if "turn" in plan else None,
+        )
 
 
 def planned(spec: Spec, ready: list[bytes]) -> Iterator[Planned]:
-    """This worker's share of the schedule, endless where only time limits it."""
-    with np.load(spec.schedule) as plan:
-        prompt_ids = plan["prompt_id"].tolist()
-        tokens = plan["requested_tokens"].tolist()
-        warmup = plan["warmup"].tolist()
-        intended = plan["intended_ns"].tolist() if "intended_ns" in plan else None
-    total = len(prompt_ids)
-    index = spec.index
-    while True:
-        at = index % total
-        if index >= total and (spec.limits.duration_ns is None or intended is not None):
+    """This worker's share of the schedule, endless where only time limits it.
+
+    Of a conversation only the first turn: what follows depends on the answer.
+    """
+    rows = read_rows(spec)
+    total = len(rows)
+    for index in _own(spec, rows):
+        if index >= total and (spec.limits.duration_ns is None or rows.intended_ns is not None):
             return
+        at = index % total
         yield Planned(
             request_id=index,
-            prompt_id=prompt_ids[at],
-            requested_tokens=tokens[at],
-            warmup=warmup[at] and index < total,
-            intended_ns=None if intended is None else intended[at],
-            message=ready[prompt_ids[at]],
+            prompt_id=rows.prompt_id[at],
+            requested_tokens=rows.requested_tokens[at],
+            warmup=rows.warmup[at] and index < total,
+            intended_ns=None if rows.intended_ns is None else rows.intended_ns[at],
+            message=ready[rows.prompt_id[at]],
+            goes_on=rows.goes_on(index),
         )
-        index += spec.count
+
+
+def _own(spec: Spec, rows: Rows) -> Iterator[int]:
+    """Every count-th request, or conversation, over and over; no end."""
+    if rows.turn is None:
+        return count(spec.index, spec.count)
+    firsts = [at for at, turn in enumerate(rows.turn) if turn == 0][spec.index :: spec.count]
+    if not firsts:
+        return iter(())
+    return (begin + first for begin in count(0, len(rows)) for first in firsts)
+
+
+def next_turns(spec: Spec, records: Records) -> Callable[[Exchange], Planned | None]:
+    """What makes the later turns of conversations."""
+    if not spec.conversations:
+        return lambda exchange: None
+    conversations = Conversations(read_rows(spec), bodies(spec), partial(framed, head(spec)))
+    return lambda exchange: conversations.next_turn(exchange, records.latest_answer)
 
 
 def think_times(spec: Spec) -> Iterator[int] | None:
@@ -246,7 +295,7 @@ def main() -> int:
         say({"sent": tally.sent, "done": tally.done, "failed": tally.failed})
         records.flush()
 
-    client = Client(addresses, spec.limits, records.add, progress)
+    client = Client(addresses, spec.limits, records.add, progress, next_turns(spec, records))
 
     def stop(signum: int, frame: FrameType | None) -> None:
         client.interrupt()

@@ -34,7 +34,8 @@ def print_comparison(
     for pair in comparison["comparisons"]:
         _print_pair(pair, console)
     if group is not None:
-        console.print(Text.assemble(("Group   ", "bold"), str(group.path)), soft_wrap=True)
+        name = "Group   " if (group / "group.json").exists() else "Written "
+        console.print(Text.assemble((name, "bold"), str(group.path)), soft_wrap=True)
         report = group / "report.html"
         if report.exists():
             console.print(Text.assemble(("Report  ", "bold"), str(report)), soft_wrap=True)

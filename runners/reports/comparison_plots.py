@@ -8,7 +8,7 @@ from typing import Any
 from runners.reports.comparison_data import ReadSide
 from runners.reports.comparison_sections import ARROWS, percent
 from runners.reports.group_sections import labelled, named, stat_in
-from runners.reports.plots import BAD, INK, MUTED, Figure, axis, layout, titled
+from runners.reports.plots import BAD, INK, MUTED, Figure, axis, layout, shortened, titled
 from runners.reports.wording import Estimate, value_text
 
 _TONES = {"better": "var(--good)", "worse": BAD, "no difference shown": MUTED}
@@ -34,7 +34,7 @@ def forest_figure(pair: Mapping[str, Any], name: str) -> Figure:
     names = [f"{labelled(key).partition(',')[0]} {ARROWS[found['better']]}" for key, found in rows]
     ticks = _ticks(reach)
     x = axis(
-        title=titled(f"change against {html.escape(pair['baseline'])}"),
+        title=titled(f"change against {html.escape(shortened(pair['baseline'], 40))}"),
         range=[-reach, reach],
         tickvals=[round(math.log(tick), 5) for tick in ticks],
         ticktext=[f"{100 * (tick - 1):+.3g} %" if tick != 1 else "0" for tick in ticks],
@@ -124,7 +124,7 @@ def _paired(key: str, sides: Sequence[ReadSide]) -> Figure | None:
     seeds = dict.fromkeys(seed for _, seed, _ in found if seed is not None)
     traces = [_round_line(seed, found) for seed in seeds]
     traces += [_side_dots(place, side, found) for place, side in enumerate(sides)]
-    names = [html.escape(side.name) for side in sides]
+    names = [html.escape(shortened(side.name)) for side in sides]
     x = axis(tickvals=list(range(len(sides))), ticktext=names, range=[-0.5, len(sides) - 0.5])
     x |= {"showgrid": False, "tickfont": {"color": INK, "size": 12}}
     y = axis(title=titled(labelled(key)))

@@ -11,11 +11,19 @@ from runners.rundir import writing
 Format = Literal["png", "svg"]
 WIDTH = 900
 _SCALE = 2
+# Each figure's name, and whether it has a key.
+_NAMES = """
+[...document.querySelectorAll(".plot")].map(place =>
+  [place.id.slice(5), place.closest("figure").querySelector(".legend") !== null])
+"""
 _DRAW = """
 (async () => {
   const place = document.getElementById("plot-" + %(name)r);
-  const layout = {...place.layout, width: %(width)d, height: place.layout.height || 320,
-    autosize: false, paper_bgcolor: "#ffffff"};
+  const {margin, height} = place.layout, above = %(key)s ? 28 : 0;
+  const layout = {...place.layout, width: %(width)d, height: height + above, autosize: false,
+    paper_bgcolor: "#ffffff", showlegend: above > 0, margin: {...margin, t: margin.t + above},
+    legend: {orientation: "h", traceorder: "normal", x: 0,
+      y: 1, yref: "container", yanchor: "top"}};
   return Plotly.toImage({data: place.data, layout},
     {format: %(format)r, width: layout.width, height: layout.height, scale: %(scale)d});
 })()
@@ -29,9 +37,12 @@ def export_figures(report: Path, format: Format, out: Path) -> list[Path]:
     OutputError where a file cannot be written.
     """
     with opened(report, WIDTH) as page:
-        names = page.evaluate("[...document.querySelectorAll('.plot')].map(e => e.id.slice(5))")
+        names = page.evaluate(_NAMES)
         asked = {"width": WIDTH, "format": format, "scale": _SCALE if format == "png" else 1}
-        drawn = {name: page.evaluate(_DRAW % {"name": name, **asked}) for name in names}
+        drawn = {
+            name: page.evaluate(_DRAW % {"name": name, "key": "true" if key else "false", **asked})
+            for name, key in names
+        }
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     return [_write(out / f"{name}.{format}", address) for name, address in drawn.items()]

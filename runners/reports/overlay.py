@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from runners.reports.comparison_data import ReadSide, SideRun
-from runners.reports.plots import INK, Figure, axis, layout, rounded, share_axis, tail, titled
+from runners.reports.plots import Figure, axis, layout, rounded, share_axis, tail, titled
 from runners.reports.series import (
     Floats,
     Requests,
@@ -24,7 +24,6 @@ from runners.reports.series import (
 from runners.reports.timeline import Panel, stacked
 
 _MOST_BINS = 300
-LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"color": INK}}
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,11 @@ def _distributions(
     x = axis(title=titled(f"{label}, {unit}"), range=_range([v * factor for _, v, _ in curves]))
     x["showgrid"] = False
     y = share_axis(max(float(share[-1]) for _, _, share in curves))
-    more = {"showlegend": True, "legend": LEGEND}
     caption = "Share of requests at or below a latency; all valid runs of a side together."
     said = ", ".join(f"{side.name} {len(values)} points" for side, values, _ in curves)
-    plot = {"data": traces, "layout": layout(340, xaxis=x, yaxis=y, **more)}
-    return Figure(name, title, caption, f"{label} distributions: {said}", plot, 340)
+    plot = {"data": traces, "layout": layout(340, xaxis=x, yaxis=y)}
+    key = [(side.name, side.colour) for side, _, _ in curves]
+    return Figure(name, title, caption, f"{label} distributions: {said}", plot, 340, key)
 
 
 def _range(curves: Sequence[Floats]) -> list[float]:
@@ -147,14 +146,12 @@ def _over_time(sides: Sequence[ReadSide], records: Records) -> Figure:
         if (panel := _panel(words, take, edges, sides, records)) is not None
     ]
     traces, shape, height = stacked(panels, end)
-    shape |= {"showlegend": True, "legend": LEGEND | {"y": 1.0, "yanchor": "bottom"}}
-    shape["legend"]["yref"] = "container"
-    shape["legend"]["yanchor"] = "top"
     caption = f"Mean over the runs of a side in each {width:.0f} s; shaded: from the lowest run "
     caption += "to the highest. Warm-up included."
     said = "Over time: " + ", ".join(panel.title for panel in panels)
     plot = {"data": traces, "layout": shape}
-    return Figure(name, title, caption, said, plot, height)
+    key = [(side.name, side.colour) for side in sides if records[side.name]]
+    return Figure(name, title, caption, said, plot, height, key)
 
 
 def _tokens(of: Read, edges: Floats) -> Floats | None:

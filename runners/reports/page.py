@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from runners.reports.plots import Figure
+from runners.reports.plots import Figure, shortened
 from runners.reports.wording import DASH
 
 _HERE = Path(__file__).parent
@@ -20,6 +20,7 @@ def render_page(template: str, figures: Iterable[Figure], **told: Any) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["shortened"] = shortened
     return environment.get_template(template).render(
         **told,
         drawings=[{"name": each.name, "plot": each.plot} for each in figures if each.plot],

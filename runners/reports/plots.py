@@ -4,7 +4,7 @@ Each figure answers the question in its title. `var(--name)` is replaced in the 
 that one document serves light, dark and paper.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 class Figure:
     """`plot`: plotly's data and layout; None: nothing to draw, `caption` says why.
 
-    summary: what it shows, for those who do not see it.
+    summary: what it shows, for those who do not see it. key: (name, colour) of its lines: the
+    page shows it above the figure, where long names have room; an exported file shows plotly's.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Figure:
     summary: str = ""
     plot: Mapping[str, Any] | None = None
     height: int = 320
+    key: Sequence[tuple[str, str]] = ()
 
 
 def axis(**more: Any) -> dict[str, Any]:
@@ -45,6 +47,11 @@ def axis(**more: Any) -> dict[str, Any]:
         "fixedrange": False,
         "automargin": True,
     } | more
+
+
+def shortened(name: str, most: int = 20) -> str:
+    """A name where there is little room: its beginning and its end."""
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
 
 
 def titled(text: str) -> dict[str, Any]:

@@ -84,7 +84,14 @@ def _workload_text(workload: Mapping[str, Any]) -> str | None:
     if not workload:
         return None
     parts = [str(workload[name]) for name in ("kind", "api") if workload.get(name)]
-    if workload.get("input_tokens") and workload.get("kind") != "prompts":
+    source = _mapping(workload.get("dataset")).get("source")
+    if source:
+        parts.insert(1, str(source))
+    if workload.get("lengths"):
+        parts.append("mixed lengths")
+    elif workload.get("input_tokens") and (
+        workload.get("kind", "synthetic") == "synthetic" or source == "corpus"
+    ):
         parts.append(f"{workload['input_tokens']} tokens in")
     if workload.get("max_tokens"):
         parts.append(f"at most {workload['max_tokens']} out")

@@ -76,25 +76,18 @@ def cold_start_figure(measured: Mapping[str, Any] | None) -> Figure | None:
         "hoverinfo": "skip",
     }
     most = max(start["first_token_s"] for start in starts)
-    height = 130 + 34 * len(starts)
+    height = 90 + 34 * len(starts)
     x = axis(title=titled("seconds from zero to the first token"), range=[0, most * 1.15])
     y = axis(tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False)
-    legend: dict[str, Any] = {
-        "orientation": "h",
-        "y": 1.02,
-        "yanchor": "bottom",
-        "x": 0,
-        "font": {"color": INK},
-    }
-    legend["traceorder"] = "normal"
-    more = {"barmode": "stack", "showlegend": True, "legend": legend}
-    shape = layout(height, xaxis=x, yaxis=y, **more)
+    shape = layout(height, xaxis=x, yaxis=y, barmode="stack")
     whole = (measured.get("summary") or {}).get("first token from zero") or {}
     caption = "The first start also pulled what was not on the node."
     if whole:
         caption += f" Cold starts: p50 {whole['p50_s']:g} s, longest {whole['max_s']:g} s."
     plot = {"data": [*traces, ends], "layout": shape}
-    return Figure("cold-starts", "How long does a cold start take?", caption, caption, plot, height)
+    key = [(phase, f"var(--side{number % 6})") for number, phase in enumerate(phases)]
+    title = "How long does a cold start take?"
+    return Figure("cold-starts", title, caption, caption, plot, height, key)
 
 
 def _phase_bars(phase: str, number: int, bars: Sequence[tuple[int, str, float]]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ THROUGHPUT = "output_throughput_tok_s"
 # The first of them that was measured.
 LATENCIES = ("ttft_ms.p95", "ttft_ms.p50")
 _COLOURS = 6
-LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"color": INK}}
 
 
 @dataclass(frozen=True)
@@ -97,10 +96,14 @@ def _over_cells(metric: str, title: str, key: str, lines: Sequence[Line]) -> Fig
     else:
         x["type"] = "category"
     y = axis(title=titled(labelled(metric)), rangemode="tozero")
-    more = {"showlegend": any(line.name for line in lines), "legend": LEGEND}
-    plot = {"data": traces, "layout": layout(340, xaxis=x, yaxis=y, **more)}
+    plot = {"data": traces, "layout": layout(340, xaxis=x, yaxis=y)}
     caption = "Dots: runs with their own intervals."
-    return Figure(name, title, caption, f"{labelled(metric)}: {'; '.join(said)}", plot, 340)
+    summary = f"{labelled(metric)}: {'; '.join(said)}"
+    return Figure(name, title, caption, summary, plot, 340, _key(lines))
+
+
+def _key(lines: Sequence[Line]) -> list[tuple[str, str]]:
+    return [(line.name, line.colour) for line in lines if line.name]
 
 
 def _placed(at: Any) -> Any:
@@ -142,10 +145,9 @@ def tradeoff_figure(lines: Sequence[Line], key: str) -> Figure:
     said = [f"{x:.0f} tok/s {y:.0f} ms" for _, points in walks for _, x, y in points]
     x = axis(title=titled(labelled(THROUGHPUT)), rangemode="tozero")
     y = axis(title=titled(labelled(latency)), rangemode="tozero")
-    more = {"showlegend": len(lines) > 1, "legend": LEGEND}
-    plot = {"data": traces, "layout": layout(340, xaxis=x, yaxis=y, **more)}
+    plot = {"data": traces, "layout": layout(340, xaxis=x, yaxis=y)}
     caption = f"A point per run, labelled with {key.removeprefix('load.')}."
-    return Figure(name, title, caption, ", ".join(said), plot, 340)
+    return Figure(name, title, caption, ", ".join(said), plot, 340, _key(lines))
 
 
 def _both(line: Line, latency: str) -> list[tuple[Any, float, float]]:

@@ -1,7 +1,7 @@
 """Reading server.parquet: counters between two instants, gauges over time, restarts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -97,13 +97,18 @@ def read_server(path: Path) -> ServerMetrics | None:
     return ServerMetrics(scrapes, gaps, series, np.concatenate(took) if took else np.empty(0))
 
 
-def read_series(path: Path) -> dict[str, tuple[Series, ...]]:
-    """Every series of server.parquet by its metric; empty without a file."""
+def read_series(
+    path: Path, metrics: Collection[str] | None = None
+) -> dict[str, tuple[Series, ...]]:
+    """The series of server.parquet by their metric; empty without a file. metrics: only these."""
     import pyarrow.parquet as pq
 
     if not path.exists():
         return {}
-    table = pq.read_table(path, read_dictionary=["source", "metric", "labels"])
+    chosen = None if metrics is None else [("metric", "in", sorted(metrics))]
+    table = pq.read_table(path, read_dictionary=["source", "metric", "labels"], filters=chosen)
+    if not table.num_rows:
+        return {}
     t_ns = table["t_ns"].to_numpy()
     value = table["value"].to_numpy()
     codes: list[npt.NDArray[np.int64]] = []

@@ -73,7 +73,7 @@ def read_gpus(path: Path) -> GpuMetrics | None:
 
     A source for GPUs alone goes before what a server tells of the GPUs it sees.
     """
-    every = read_series(path)
+    every = read_series(path, {UP, *ENERGY, *POWER})
     told = [one for name in (*ENERGY, *POWER) for one in every.get(name, ())]
     if not told:
         return None

@@ -1,4 +1,4 @@
-"""GPUs of our pods from a Prometheus server that scrapes the DCGM exporters.
+"""GPUs and engines of our pods from a Prometheus server that scrapes them.
 
 Asked once, after the load, for the raw samples of the run: a range selector in an instant
 query gives them with the instants of their scrapes, where query_range would repeat the last
@@ -10,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from runners.telemetry.counters import GPU_SOURCE
 from runners.telemetry.dcgm import FIELDS
-from runners.telemetry.scrape import Row
+from runners.telemetry.scrape import UP, Row
 
 TIMEOUT_S = 20.0
 # A scrape after the end of load is waited for, so that the end can be interpolated.
@@ -29,11 +30,25 @@ _LABELS = (("exported_namespace", "exported_pod"), ("namespace", "pod"))
 Series = list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for. names: a pattern of metric names; called: as a person would say."""
+
+    names: str
+    called: str
+    of_gpus: bool
+
+
+GPUS = Wanted("|".join(FIELDS), "DCGM metrics of our GPUs", True)
+# Where pods themselves cannot be reached; histograms without their buckets.
+ENGINE = Wanted("(vllm:|tgi_|trtllm_|nv_).*", "engine metrics of our pods", False)
+
+
 class Prometheus:
     """Notes the time while the context is open, and asks on leaving; it never raises.
 
-    pods_of: (namespace, names) when asked, so that pods that came during the load are in it.
-    uuids: GPUs by name, where there are no pods.
+    facts: an endpoint's; its pods are read from it when asked, so that those that came during
+    the load are among them. uuids: GPUs by name, where there are no pods.
     """
 
     def __init__(
@@ -43,17 +58,19 @@ class Prometheus:
         uuids: Iterable[str] = (),
         token_env: str | None = None,
         patience_s: float = PATIENCE_S,
+        wanted: Wanted = GPUS,
     ) -> None:
         self._url = url.rstrip("/")
         self._facts, self._uuids, self._token_env = facts, tuple(uuids), token_env
-        self._patience_s = patience_s
+        self._patience_s, self._wanted = patience_s, wanted
         self._start_s = 0.0
         self._found: Series = []
         self._why: str | None = None
 
     @property
     def source(self) -> str:
-        return f"{GPU_SOURCE}prometheus {urlsplit(self._url).netloc.rpartition('@')[2]}"
+        server = urlsplit(self._url).netloc.rpartition("@")[2]
+        return f"{GPU_SOURCE if self._wanted.of_gpus else ''}prometheus {server}"
 
     def __enter__(self) -> "Prometheus":
         self._start_s = time.time()
@@ -70,6 +87,8 @@ class Prometheus:
             return
         try:
             self._collect(time.time())
+        except KeyboardInterrupt:  # the load is over: nothing but the wait is cut short
+            self._why = None if self._found else "interrupted while Prometheus was asked"
         # Whatever goes wrong here is a gap in the record, never the end of the run.
         except Exception as failure:
             said = " ".join(str(failure).split())[:200]
@@ -81,13 +100,22 @@ class Prometheus:
 
     def rows(self, t0_monotonic_ns: int, t0_unix_ns: int) -> Iterator[Row]:
         """What was seen, for server.parquet. t0: the start of load on two clocks."""
+        looks = set()
         for one in self._found:
             labels = dict(one["metric"])
-            metric = labels.pop("__name__")
+            metric, source = labels.pop("__name__"), self._source_of(labels)
             text = json.dumps(labels, sort_keys=True, ensure_ascii=False)
             for unix_s, value in one["values"]:
                 at = round(float(unix_s) * 1e9) - t0_unix_ns
-                yield at, self.source, metric, text, float(value)
+                looks.add((at, source))
+                yield at, source, metric, text, float(value)
+        for at, source in sorted(looks):
+            yield at, source, UP, "{}", 1.0
+
+    def _source_of(self, labels: Mapping[str, str]) -> str:
+        """Each pod of an engine is scraped at instants of its own; GPUs stay one source."""
+        pod = next((labels[pod] for _, pod in _LABELS if labels.get(pod)), None)
+        return self.source if self._wanted.of_gpus or not pod else f"{self.source} {pod}"
 
     def _collect(self, end_s: float) -> None:
         import httpx
@@ -114,7 +142,7 @@ class Prometheus:
         from runners.telemetry.pods import pods_of
 
         namespace, pods = pods_of(self._facts)
-        names = f"__name__=~{_quoted('|'.join(FIELDS))}"
+        names = f'__name__=~{_quoted(self._wanted.names)},__name__!~".*_bucket"'
         if self._uuids:
             selectors = [f"{{{names},UUID=~{_any_of(self._uuids)}}}"]
         elif pods and namespace:
@@ -131,7 +159,7 @@ class Prometheus:
         for selector in selectors:
             if self._ask(client, f"{selector}[10m]"):
                 return selector
-        self._why = f"Prometheus {self._url} has no DCGM metrics of our GPUs"
+        self._why = f"Prometheus {self._url} has no {self._wanted.called}"
         return None
 
     def _ask(self, client: Any, query: str) -> Series:

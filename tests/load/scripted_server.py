@@ -16,9 +16,10 @@ class Conversation:
 
     def __init__(self, sock: socket.socket, log: "Log") -> None:
         self.sock, self.log = sock, log
+        self.body = b""
 
     def request(self) -> bytes:
-        """Read one whole request; b"" when the client has gone."""
+        """The head of one whole request, its body in `body`; b"" when the client has gone."""
         data = b""
         while b"\r\n\r\n" not in data:
             part = self.sock.recv(65536)
@@ -26,13 +27,15 @@ class Conversation:
                 return b""
             data += part
         head, _, body = data.partition(b"\r\n\r\n")
-        length = next(
+        lengths = (
             int(line.split(b":")[1])
             for line in head.split(b"\r\n")
             if line.lower().startswith(b"content-length")
         )
+        length = next(lengths, 0)
         while len(body) < length:
             body += self.sock.recv(65536)
+        self.body = body
         self.log.requests.append((time.monotonic_ns(), head, body))
         return head
 

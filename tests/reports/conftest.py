@@ -5,13 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from runners.experiments.compare import compare
-from runners.experiments.gate import Gate
-from runners.experiments.read_sides import read_sides
 from runners.reports.browser import find_browser
-from runners.reports.comparison_html import write_comparison
 from runners.rundir import RunDirectory
-from tests.reports.synthetic_group import write_find_max, write_repeats
+from tests.reports.synthetic_group import write_compared, write_find_max
 from tests.reports.synthetic_run import MakeRun, write_run
 
 
@@ -33,14 +29,8 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 @pytest.fixture
 def compared(tmp_path: Path) -> RunDirectory:
-    """What compare_runs.py --out leaves: two groups of three rounds, one of them slower."""
-    groups = [
-        write_repeats(tmp_path, "steady", slower=1.0),
-        write_repeats(tmp_path, "slower", slower=1.5),
-    ]
-    sides = read_sides([group.path for group in groups])
-    found = compare(sides, gates=[Gate("ttft_ms.p50", 5.0)])
-    return RunDirectory(write_comparison(found, sides, tmp_path / "compared").parent)
+    """What compare_runs.py --out leaves; see `write_compared`."""
+    return write_compared(tmp_path)
 
 
 @pytest.fixture

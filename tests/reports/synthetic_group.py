@@ -3,6 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from runners.experiments.compare import compare
+from runners.experiments.gate import Gate
+from runners.experiments.read_sides import read_sides
+from runners.reports.comparison_html import write_comparison
 from runners.rundir import RunDirectory
 from tests.reports.synthetic_run import write_run
 
@@ -16,6 +20,17 @@ def write_repeats(parent: Path, name: str, slower: float, rounds: int = 3) -> Ru
     ]
     _write(group, runs, "repeats", {"text": f"{rounds} of {rounds} rounds"}, None)
     return group
+
+
+def write_compared(parent: Path) -> RunDirectory:
+    """The comparison of two groups of three rounds, one of them with half as much TTFT again."""
+    groups = [
+        write_repeats(parent, "steady", slower=1.0),
+        write_repeats(parent, "slower", slower=1.5),
+    ]
+    sides = read_sides([group.path for group in groups])
+    found = compare(sides, gates=[Gate("ttft_ms.p50", 5.0)])
+    return RunDirectory(write_comparison(found, sides, parent / "compared").parent)
 
 
 def write_find_max(parent: Path) -> RunDirectory:

@@ -11,7 +11,9 @@ from runners.reports.browser import Page, opened
 from runners.reports.figures import export_figures
 from runners.reports.group_html import write_group_report
 from runners.reports.html import write_report
-from tests.reports.synthetic_run import MakeRun
+from runners.rundir import RunDirectory
+from tests.reports.synthetic_group import write_compared, write_find_max
+from tests.reports.synthetic_run import MakeRun, write_run
 
 DRAWN = """
 [...document.querySelectorAll(".plot")].map(place => ({
@@ -63,17 +65,30 @@ CONTROLS = """
 """
 
 
-@pytest.fixture(params=["run", "comparison", "find-max"])
-def page(request: pytest.FixtureRequest, browser: None) -> Iterator[Page]:
+@pytest.fixture(scope="module", params=["run", "comparison", "find-max"])
+def page(
+    request: pytest.FixtureRequest, browser: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
     """A report, opened."""
+    folder = tmp_path_factory.mktemp("reports")
     if request.param == "run":
-        path = write_report(request.getfixturevalue("make_run")(model="<script>alert(1)</script>"))
+        path = write_report(_with_a_late_percentile(folder))
     elif request.param == "comparison":
-        path = request.getfixturevalue("compared") / "report.html"
+        path = write_compared(folder) / "report.html"
     else:
-        path = write_group_report(request.getfixturevalue("find_max"))
+        path = write_group_report(write_find_max(folder))
     with opened(path, 1200) as page:
         yield page
+
+
+def _with_a_late_percentile(folder: Path) -> RunDirectory:
+    """A run whose 99th percentile lies at the right edge of its figure."""
+    run = write_run(folder, model="<script>alert(1)</script>")
+    results = run.read_json("results.json")
+    latency = results["metrics"]["e2e_latency_ms"]
+    latency["p99"] = {"value": latency["max"], "low": None, "high": None}
+    run.write_json("results.json", results)
+    return run
 
 
 def test_it_is_drawn_without_complaint_or_request(page: Page) -> None:

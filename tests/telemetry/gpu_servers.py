@@ -78,13 +78,15 @@ def prometheus(
         asked = parse_qs(urlsplit(path).query)["query"][0]
         found = re.fullmatch(r"\{(.*)\}\[(\d+)(s|m)\]", asked)
         assert found is not None, asked
-        matchers = re.findall(r'(\w+)(=~|=)"((?:[^"\\]|\\.)*)"', found[1])
+        matchers = re.findall(r'(\w+)(=~|=|!~)"((?:[^"\\]|\\.)*)"', found[1])
         now, result = time.time(), []
         for uuid, power in watts.items():
             known = {"__name__": "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "UUID": uuid}
-            known |= labels.get(uuid, {})
-            texts = [(known.get(key, ""), json.loads(f'"{text}"')) for key, _, text in matchers]
-            if all(re.fullmatch(text, value) for value, text in texts):
+            known |= labels.get(uuid, {})  # which may name another metric
+            if all(
+                bool(re.fullmatch(json.loads(f'"{text}"'), known.get(key, ""))) != (sign == "!~")
+                for key, sign, text in matchers
+            ):
                 first = int((now - 3) / every_s)
                 grid = [(first + k) * every_s for k in range(int(3 / every_s) + 1)]
                 values = [[t, str(round(t * power * 1e3))] for t in grid if t <= now]

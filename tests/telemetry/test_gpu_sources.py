@@ -8,12 +8,12 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from runners.rundir import RunDirectory
-from runners.telemetry.counters import read_server
+from runners.telemetry.counters import increase, read_server
 from runners.telemetry.dcgm import Dcgm
 from runners.telemetry.gpu import GpuMetrics, integrated, read_gpus, refreshed
 from runners.telemetry.gpu_watch import Source
 from runners.telemetry.nvml import Nvml
-from runners.telemetry.prometheus import Prometheus
+from runners.telemetry.prometheus import ENGINE, Prometheus
 from runners.telemetry.scrape import write_scrapes
 from tests.telemetry.gpu_servers import answering, exporter, prometheus
 
@@ -78,6 +78,26 @@ def test_prometheus_is_asked_for_the_gpus_of_our_pods(
         found = watched(source, tmp_path)
     assert source.missing() is None
     assert watts(found) == pytest.approx(TWO, rel=1e-4)
+
+
+def test_prometheus_tells_of_engines_that_cannot_be_reached(tmp_path: Path) -> None:
+    facts = {"cluster": {"namespace": "bench", "pods": [{"name": "llama-0"}, {"name": "llama-1"}]}}
+    ours = {"__name__": "vllm:generation_tokens_total", "namespace": "bench"}
+    labels = {
+        "GPU-a": {**ours, "pod": "llama-0"},
+        "GPU-b": {**ours, "pod": "llama-1"},
+        "GPU-c": {**ours, "pod": "other"},
+        "GPU-d": {**ours, "pod": "llama-0", "__name__": "vllm:time_to_first_token_seconds_bucket"},
+    }
+    with answering(prometheus(dict.fromkeys(labels, 50.0), labels)) as url:
+        source = Prometheus(url, facts, wanted=ENGINE)
+        watched(source, tmp_path)
+    server = read_server(tmp_path / "server.parquet")
+    assert server is not None and len(server.scrapes) == 2
+    assert set(server.series) == {"vllm:generation_tokens_total"}
+    grown = increase(server, ("vllm:generation_tokens_total",), 0, round(LENGTH_S * 1e9))
+    # Two pods, 50,000 a second each, known to one scrape of the scripted server (50 ms).
+    assert grown == pytest.approx(2 * 50_000 * LENGTH_S, rel=0.2)
 
 
 def test_prometheus_says_why_it_knows_nothing(tmp_path: Path) -> None:

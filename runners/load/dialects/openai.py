@@ -78,6 +78,8 @@ def _take_choice(
             size += len(text.encode())
             first_kind = first_kind or kind
             if keep_text:
+                if kind != "content":
+                    answer.asides.append(len(answer.texts))
                 answer.texts.append(text)
     if first_kind is None:
         return None
