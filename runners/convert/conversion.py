@@ -81,11 +81,8 @@ def convert(settings: Settings, dialect: Dialect = "vllm") -> Conversion:
 def is_tensorrt(values: Mapping[str, Any]) -> bool:
     """Whether the keys are TensorRT-LLM's and not vLLM's; those of both decide nothing."""
     speculative = values.get(SPECULATION)
-    if isinstance(speculative, Mapping):
-        if "decoding_type" in speculative:
-            return True
-        if "method" in speculative or "model" in speculative:
-            return False
+    if isinstance(speculative, Mapping) and "decoding_type" in speculative:
+        return True
     own = {*ENGINE, *SECTIONS, *_WHOLE, *ALIASES} - _shared()
     return any(key in own for key in values)
 

@@ -114,7 +114,7 @@ ENGINE: dict[str, Convert] = {
     "revision": text("revision"),
     "tokenizer_revision": text("tokenizer_revision"),
     "load_format": _load_format,
-    "model": lambda value, settings: exact(note="the model to serve"),
+    "model": lambda value, settings: exact(note="taken by --to profile"),
     "backend": none("vLLM has one backend", ("pytorch",)),
     "sampler_type": none("vLLM has one sampler", ("auto", "TorchSampler")),
     "decoding_config": none("deprecated there too; write speculative_config"),

@@ -37,9 +37,14 @@ class Row:
     outcome: Outcome
 
     @property
+    def settings(self) -> list[str]:
+        """The arguments one by one: `max_num_seqs: 256`, `speculative_config.method: mtp`."""
+        return _flat(self.outcome.args)
+
+    @property
     def becomes(self) -> str:
-        """The arguments in words, empty for none: `max_num_seqs: 256`."""
-        return ", ".join(_flat(self.outcome.args))
+        """All of them in one line, empty for none."""
+        return ", ".join(self.settings)
 
     def plain(self) -> dict[str, Any]:
         """As JSON takes it."""

@@ -13,7 +13,8 @@ def ranges(schedule: dict[int, int], *, bounds: str) -> list[list[int]]:
     """[first batch size, last, draft tokens], as vLLM reads them (inclusive, from 1 on).
 
     bounds: "upper", where a key is the largest batch that its length holds for and larger
-    ones draft nothing (TensorRT-LLM's newest); "lower", where a key is the smallest (1.0, 1.1).
+    ones draft nothing (TensorRT-LLM's newest releases); "lower", where a key is the smallest
+    (earlier ones, which required the key 1).
     """
     keys = sorted(schedule)
     if bounds == "upper":
@@ -39,7 +40,7 @@ def draft_len_schedule(value: Any, settings: Settings, longest: int | None) -> O
     if (missing := _missing(settings)) is not None:
         return missing
     if smallest == 1 and len(schedule) > 1:
-        note = "read as TensorRT-LLM 1.0 reads it, from each batch size on; newer: up to each"
+        note = "read as earlier releases do, from each batch size on; the newest: up to each"
         return approximate(_said(ranges(schedule, bounds="lower")), note)
     return exact(_said(ranges(schedule, bounds="upper")), "above the largest: no drafts")
 

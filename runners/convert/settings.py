@@ -21,7 +21,7 @@ class Target:
     """What is converted to.
 
     gpu, model: for what depends on memory; None where they are not known. role: of this
-    engine in a disaggregated pair. gpus_named, model_named: as the user wrote them.
+    engine in a disaggregated pair. model_named: as the user wrote it.
     """
 
     version: str = ENGINE_VERSIONS["vllm"]

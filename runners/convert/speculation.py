@@ -102,7 +102,7 @@ def speculation(settings: Settings) -> list[Row]:
     section = settings.under(SECTION)
     if not isinstance(given, Mapping):
         raise section.error("takes a mapping with decoding_type")
-    if "decoding_type" not in given and "method" in given:
+    if "decoding_type" not in given and given.keys() & {"method", "num_speculative_tokens"}:
         return [Row(SECTION, given, exact({SECTION: given}, "vLLM's own words"))]
     name = decoding_type(given.get("decoding_type"), section)
     asked = _Speculation(settings, given, KINDS[name], name)

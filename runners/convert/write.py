@@ -55,7 +55,8 @@ def gpus(args: Mapping[str, Any]) -> int:
     """GPUs of one replica with these arguments."""
     count = 1
     for name in _SIZES:
-        count *= int(args.get(name) or 1)
+        size = args.get(name)
+        count *= size if isinstance(size, int) and size > 0 else 1
     return count
 
 
@@ -123,17 +124,22 @@ def remarks(conversion: Conversion, of: str = "") -> list[str]:
 
 
 def table(conversion: Conversion, title: str) -> "Table":
-    """key, verdict, becomes, note: a row for each key."""
+    """key, verdict, becomes, note: a row for each key, those of a section below its name."""
     from rich.table import Table
     from rich.text import Text
 
     found = Table(title=title, title_justify="left")
-    found.add_column("key", no_wrap=True)
-    found.add_column("verdict", no_wrap=True)
-    found.add_column("becomes", overflow="fold", ratio=1)
-    found.add_column("note", overflow="fold", ratio=1)
+    for name in ("key", "verdict"):
+        found.add_column(name, no_wrap=True)
+    for name in ("becomes", "note"):
+        found.add_column(name, overflow="fold")
+    section = ""
     for row in conversion.rows:
-        becomes = row.becomes.replace(", ", "\n") if len(row.becomes) > 30 else row.becomes
-        cells = (row.key, row.outcome.verdict, becomes, row.outcome.note)
+        above, dot, name = row.key.partition(".")
+        if dot and above != section:
+            found.add_row(Text(above, style="bold"), "", "", "")
+        section = above
+        key = f"  {name}" if dot else row.key
+        cells = (key, row.outcome.verdict, "\n".join(row.settings), row.outcome.note)
         found.add_row(*(Text(cell) for cell in cells))
     return found

@@ -61,10 +61,12 @@ def _print_pair(pair: Mapping[str, Any], console: Console) -> None:
 
 def _table(pair: Mapping[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("figure")
-    for name in (pair["baseline"], pair["side"], "change", "95 % interval", "p (Holm)"):
-        table.add_column(name, justify="right")
-    table.add_column("verdict")
+    table.add_column("figure", no_wrap=True)
+    for name in (pair["baseline"], pair["side"]):
+        table.add_column(name, justify="right", overflow="fold")
+    for name in ("change", "95 % interval, %", "p (Holm)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
     for name, found in pair["metrics"].items():
         if "value" not in found:
             continue
@@ -72,7 +74,7 @@ def _table(pair: Mapping[str, Any]) -> Table:
         change = f"{100 * (ratio['value'] - 1):+.1f} %" if ratio else DASH
         interval = DASH
         if ratio and ratio["low"] is not None:
-            interval = f"{100 * (ratio['low'] - 1):+.1f} … {100 * (ratio['high'] - 1):+.1f} %"
+            interval = f"{100 * (ratio['low'] - 1):+.1f} … {100 * (ratio['high'] - 1):+.1f}"
         p = DASH if found["p_holm"] is None else f"{found['p_holm']:.3f}"
         said = Text(found["verdict"], _COLOURS[found["verdict"]])
         table.add_row(

@@ -221,6 +221,14 @@ def unanswered(settings: dict[str, Any]) -> list[str]:
     return [row.key for row in rows if "not a key known here" in row.outcome.note]
 
 
+def test_speculation_in_vllm_s_own_words_passes() -> None:
+    own = {"model": "x/small", "num_speculative_tokens": 2}
+    assert args({"max_batch_size": 4, "speculative_config": own}) == {
+        "max_num_seqs": 4,
+        "speculative_config": own,
+    }
+
+
 def test_every_known_key_has_an_answer() -> None:
     """What the validator knows of TensorRT-LLM, the converter knows too."""
     known = engine_options("tensorrt-llm")

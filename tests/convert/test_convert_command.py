@@ -93,6 +93,18 @@ def test_a_disaggregated_pair(capsys: pytest.CaptureFixture[str], tmp_path: Path
     assert all("NixlConnector" in each and "eagle3" in each for each in flags)
 
 
+def test_the_flag_of_bench_sh(capsys: pytest.CaptureFixture[str]) -> None:
+    base = ("--profile", "cpu-smoke", "--dry-run")
+    assert main([*base, "--extra-engine-args", str(CONFIGS / "eagle_prefill.yaml")]) == Exit.DONE
+    said = capsys.readouterr().out
+    assert "eagle_prefill.yaml is read as TensorRT-LLM settings" in said
+    # The flag beats the profile's own 128.
+    assert "--max-num-seqs 1 " in said
+    assert main([*base, "--extra-engine-args", "none.yaml"]) == Exit.USAGE
+    [line] = capsys.readouterr().err.splitlines()
+    assert "none.yaml cannot be read" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -109,6 +109,19 @@ def test_nothing_is_cut_off(page: Page, width: int) -> None:
     assert page.evaluate(CUT_OFF) == []
 
 
+def test_paper_is_wide_enough(page: Page) -> None:
+    page.resize(680, 900)
+    page.call("Emulation.setEmulatedMedia", media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.settle()
+    wide = "[...document.querySelectorAll('html, .scroll')].map(e => e.scrollWidth)"
+    try:
+        assert max(page.evaluate(wide)) <= 680
+    finally:
+        page.call("Emulation.setEmulatedMedia", media="")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+
+
 def test_the_keyboard_reaches_every_control(page: Page) -> None:
     count = page.evaluate(CONTROLS)
     assert count > 3
