@@ -30,7 +30,7 @@ KINDS = {
 class Disturbances:
     """Follows the watches on while the context is open; it never raises into the run.
 
-    found: one dict per disturbance: unix_s, kind (see KINDS), text. When the service itself is
+    found: one dict per disturbance: unix_s, kind and level (see KINDS), text. When the service itself is
     deleted there is nothing left to measure: the main thread is interrupted, once.
     """
 
@@ -69,15 +69,17 @@ class Disturbances:
     def _look(self, unix_s: float) -> None:
         after = _snapshot(self._seen)
         for kind, text in _differences(self._before, after):
-            self.found.append({"unix_s": round(unix_s, 3), "kind": kind, "text": text})
+            self._tell(unix_s, kind, text)
         self._before = after
         if self._seen.gone and self.fatal is None:
             goal = self._seen.goal
             self.fatal = failure("deleted", kind=goal.kind, service=goal.service)
-            self.found.append(
-                {"unix_s": round(unix_s, 3), "kind": "deleted", "text": self.fatal.text}
-            )
+            self._tell(unix_s, "deleted", self.fatal.text)
             _thread.interrupt_main()
+
+    def _tell(self, unix_s: float, kind: str, text: str) -> None:
+        at = round(unix_s, 3)
+        self.found.append({"unix_s": at, "kind": kind, "level": KINDS[kind], "text": text})
 
     def _look_for_outage(self, now_s: float, unix_s: float) -> None:
         for kind, trouble in list(self._seen.trouble.items()):
@@ -86,7 +88,7 @@ class Disturbances:
                 continue
             self._told.add(key)
             text = f"the API server told nothing about {kind} any more: {trouble.error}"
-            self.found.append({"unix_s": round(unix_s, 3), "kind": "api outage", "text": text})
+            self._tell(unix_s, "api outage", text)
 
 
 def _snapshot(seen: Seen) -> dict[str, Any]:

@@ -263,6 +263,29 @@ def _shared_host(evidence: Evidence) -> Iterator[Reason]:
         )
 
 
+def _way_in(evidence: Evidence) -> Iterator[Reason]:
+    """What the target says of the way to it, such as a port-forward."""
+    for text in _engine_facts(evidence).get("degraded") or ():
+        yield Reason("degraded", str(text))
+
+
+def _disturbed(evidence: Evidence) -> Iterator[Reason]:
+    """Restarts, roll-outs and lost pods while the load ran; replicas that a scaler moves are
+    the subject of such a run, and only make it less certain."""
+    begun = float(evidence.run.load.get("t0_unix_ns") or 0) / 1e9
+    scaled = evidence.run.profile.serving.autoscaling.autoscaler != "none"
+    for each in _engine_facts(evidence).get("disturbances") or ():
+        if each["unix_s"] < begun or each.get("level") not in ("degraded", "invalid"):
+            continue
+        invalid = each["level"] == "invalid" and not (scaled and each["kind"].startswith("pod "))
+        level: Level = "invalid" if invalid else "degraded"
+        yield Reason(level, str(each["text"]))
+
+
+def _engine_facts(evidence: Evidence) -> dict[str, Any]:
+    return (evidence.run.environment.get("engine") or {}).get("facts") or {}
+
+
 SIGNALS = (
     _interrupted,
     _worker_lost,
@@ -270,6 +293,7 @@ SIGNALS = (
     _failed,
     _samples,
     _restart,
+    _disturbed,
     _clock,
     _offered_rate,
     _send_lag,
@@ -283,4 +307,5 @@ SIGNALS = (
     _prompt_lengths,
     _cached_prompts,
     _shared_host,
+    _way_in,
 )

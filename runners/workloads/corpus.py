@@ -39,9 +39,9 @@ def make_tasks(
 ) -> tuple[list[str], bool]:
     """Prompts of `lengths` tokens each, instruction included, and whether these are exact.
 
-    Passages begin all over the corpus, at a sentence where one is near; the seed moves them. Without a tokenizer a
-    token stands for four characters. A few texts cannot be cut to a number of tokens; they
-    come as near as they can, and lengths are not exact then.
+    Passages begin all over the corpus, at a sentence where one is near; the seed moves them.
+    Without a tokenizer a token stands for four characters. A few texts cannot be cut to a
+    number of tokens; they come as near as they can, and lengths are not exact then.
     Raises UsageError for a corpus that cannot be read or is shorter than a passage.
     """
     corpus = read_corpus(dataset)

@@ -109,6 +109,8 @@ class _Source:
             except json.JSONDecodeError as error:
                 self._go_on_after(error)
                 continue
+            except (RecursionError, ValueError) as error:  # too deep, or an endless number
+                raise broken(self._path, self._line, f"not readable JSON: {error}") from error
             line = self._line
             self._line += self._text.count("\n", self._at, end)
             self._at, self._piece = end, _PIECE

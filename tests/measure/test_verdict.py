@@ -174,3 +174,40 @@ def test_chunks_must_not_carry_more_tokens_than_usage_admits(
     assert found == status
     if extra:
         assert f"chunks carried {200 + 10 * extra:.0f} output tokens, usage says 200" in reasons
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "at_s", "autoscaler", "status"),
+    [
+        ("restarted", "invalid", 1.0, "none", "invalid"),
+        ("pod added", "degraded", 1.0, "none", "degraded"),
+        ("api outage", "none", 1.0, "none", "valid"),
+        ("pod lost", "invalid", 1.0, "none", "invalid"),
+        ("pod lost", "invalid", 1.0, "hpa", "degraded"),
+        ("restarted", "invalid", -1.0, "none", "valid"),
+    ],
+)
+def test_what_happened_to_the_service_meanwhile_counts(  # a row of the table each
+    write_run: WriteRun,
+    ok_request: Request,
+    kind: str,
+    level: str,
+    at_s: float,
+    autoscaler: str,
+    status: str,
+) -> None:
+    told = {"unix_s": 1000.0 + at_s, "kind": kind, "level": level, "text": f"{kind}: pod x"}
+    run = write_run(
+        every_100_ms(ok_request, 40),
+        load={"t0_unix_ns": 1_000_000_000_000},
+        facts={"disturbances": [told]},
+        serving={"autoscaling": {"autoscaler": autoscaler, "max_replicas": 3}},
+    )
+    found, reasons = verdict(run)
+    assert found == status
+    assert (kind in reasons) == (status != "valid")
+
+
+def test_a_poor_way_in_degrades_a_run(write_run: WriteRun, ok_request: Request) -> None:
+    run = write_run(every_100_ms(ok_request, 40), facts={"degraded": ["a port-forward"]})
+    assert verdict(run) == ("degraded", "a port-forward")

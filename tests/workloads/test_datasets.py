@@ -280,6 +280,8 @@ def test_share_gpt_is_read_no_further_than_needed_and_across_its_pieces(tmp_path
         (lambda data: data.replace(b'"from": "gpt"', b'from: "gpt"', 1), 10, "not JSON"),
         (lambda data: data.replace(b"conversations", b"talk", 1), 2, "conversations"),
         (lambda data: b'{"a": [1, 2]}', 1, "conversations"),
+        (lambda data: b"[" * 100_000, 1, "not readable JSON"),
+        (lambda data: b"[" + b"9" * 5000 + b"]", 1, "not readable JSON"),
         (lambda data: b"prompt,answer\nWhat is a table?,A thing with legs.\n", 1, "not JSON"),
     ],
 )
