@@ -30,8 +30,8 @@ KINDS = {
 class Disturbances:
     """Follows the watches on while the context is open; it never raises into the run.
 
-    found: one dict per disturbance: unix_s, kind and level (see KINDS), text. When the service itself is
-    deleted there is nothing left to measure: the main thread is interrupted, once.
+    found: one dict per disturbance: unix_s, kind and level (see KINDS), text. When the service
+    itself is deleted there is nothing left to measure: the main thread is interrupted, once.
     """
 
     def __init__(self, watches: Watches, seen: Seen, found: list[dict[str, Any]]) -> None:

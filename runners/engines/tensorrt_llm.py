@@ -141,8 +141,12 @@ def _blocks(value: Any, args: Mapping[str, Any]) -> Outcome:
 def _offloading(value: Any, args: Mapping[str, Any]) -> Outcome:
     if (size := number(value)) is None:
         return Unsaid("it must be a number of GiB", "mend it")
+    ranks = 1
+    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
+        ranks *= int(number(args.get(name)) or 1)
     return Said(
-        config={"kv_cache_config": {"host_cache_size": int(size * 2**30)}}, note="of each rank"
+        config={"kv_cache_config": {"host_cache_size": int(size * 2**30 / ranks)}},
+        note="bytes of each rank there, GiB of all ranks here",
     )
 
 
