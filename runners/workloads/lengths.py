@@ -8,13 +8,13 @@ import numpy.typing as npt
 from runners.profiles.workload_section import Length
 
 _STREAM = 5  # of the seed; arrivals, prompts and think times use others
-_BLOCK = 100
+_BLOCK = 20
 
 
 def mixed(lengths: Sequence[Length], count: int, seed: int) -> npt.NDArray[np.int64]:
     """For each of `count` requests its place in `lengths`.
 
-    In blocks of a hundred: within each the proportions are those asked for, as nearly as
+    In blocks of twenty: within each the proportions are those asked for, as nearly as
     whole requests allow (what one block has too little, the next has more), in random
     order. A longer plan begins like a shorter one.
     """
@@ -25,9 +25,9 @@ def mixed(lengths: Sequence[Length], count: int, seed: int) -> npt.NDArray[np.in
     given = np.zeros(len(lengths), dtype=np.int64)
     for number in range(1, -(-count // _BLOCK) + 1):
         upto = _whole(shares * number * _BLOCK, number * _BLOCK)
-        block = np.repeat(np.arange(len(lengths)), np.maximum(upto - given, 0))
-        blocks.append(rng.permutation(block))
-        given = upto
+        more = np.maximum(upto - given, 0)
+        blocks.append(rng.permutation(np.repeat(np.arange(len(lengths)), more)))
+        given += more
     return np.concatenate(blocks)[:count] if blocks else given[:0]
 
 

@@ -126,7 +126,7 @@ def test_mixed_lengths_keep_their_proportions_and_go_with_their_answers(
     assert set(asked.labels) == {"40 in, 8 out", "100 in, 16 out", "400 in, 100 out"}
 
 
-def test_proportions_hold_over_every_hundred_and_a_longer_plan_begins_alike() -> None:
+def test_proportions_hold_over_any_stretch_and_a_longer_plan_begins_alike() -> None:
     thirds = [{"share": 1 / 3, "input_tokens": size} for size in (10, 20, 30)]
     workload = Workload(lengths=thirds)  # type: ignore[arg-type]
     long, short = (ask(workload, count, 7).input_tokens for count in (1000, 150))
