@@ -39,6 +39,7 @@ def test_an_idle_loop_lets_nothing_wait() -> None:
 
 
 def test_answers_that_take_long_to_understand_degrade_a_run(tmp_path: Path) -> None:
+    # More than a worker keeps unread, so that it must understand answers while others arrive.
     answer = STREAM_HEAD + chunked(EVENT * 30_000, b"data: [DONE]\n\n") + LAST_CHUNK
 
     def play(talk: Conversation) -> None:
@@ -46,7 +47,7 @@ def test_answers_that_take_long_to_understand_degrade_a_run(tmp_path: Path) -> N
             talk.send(answer)
 
     with serve(play) as server:
-        load = {"concurrency": 1, "requests": 5, "warmup": {"requests": 0}}
+        load = {"concurrency": 1, "requests": 40, "warmup": {"requests": 0}}
         profile = Profile.model_validate(
             {"name": "stall", "target": "url", "url": server.url, "model": {"uri": "m"}}
             | {"load": load}
@@ -54,7 +55,7 @@ def test_answers_that_take_long_to_understand_degrade_a_run(tmp_path: Path) -> N
         run = RunDirectory.create(tmp_path, "stall")
         run.write_text("profile.yaml", dump(profile))
         schedule = make_schedule(profile.load, profile.workload)
-        prompts = make_prompts(profile.workload, 5, 0, None)
+        prompts = make_prompts(profile.workload, 40, 0, None)
         endpoint = Endpoint(server.url, "m", "url", simulated=False)
         driven = drive(profile, schedule, prompts, endpoint, run, lambda sent: None)
     run.write_json("environment.json", {"load": driven.facts})
