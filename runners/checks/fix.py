@@ -31,6 +31,7 @@ class Fixed:
     path: Path
     diff: str
     choices: tuple[str, ...] = ()
+    taken_out: tuple[str, ...] = ()
 
 
 @dataclass
@@ -52,12 +53,12 @@ def fix(reference: str | Path, overrides: Sequence[Override] = ()) -> Fixed | No
     path = find_profile(reference)
     before = path.read_text(encoding="utf-8") if read_document(path) else ""
     edited = _Edited(_round_trip().load(before))
-    for override in overrides:
-        if override.path == ("engine", "version"):
-            _apply(edited, Change("engine.version", override.value))
     target = _free_name(path)
     try:
         _modernize(edited, path, overrides)
+        for override in overrides:
+            if override.path == ("engine", "version"):
+                _apply(edited, Change("engine.version", override.value))
         for _ in range(_ROUNDS):
             _write(target, edited)
             changes = _changes(target, overrides)
@@ -80,7 +81,7 @@ def fix(reference: str | Path, overrides: Sequence[Override] = ()) -> Fixed | No
     if not diff:
         target.unlink()
         return None
-    return Fixed(target, diff, tuple(edited.choices))
+    return Fixed(target, diff, tuple(edited.choices), tuple(edited.taken_out))
 
 
 def _round_trip() -> Any:
@@ -120,7 +121,8 @@ def _modernize(edited: _Edited, path: Path, overrides: Sequence[Override]) -> No
     document = read_document(path)
     today, findings = older.modern(document, *engine_of(path, overrides))
     changes = _differences(document.plain(), today.plain())
-    remarks = _remarks(edited.root, changes)
+    remarks, homeless = _remarks(edited.root, changes)
+    edited.taken_out += homeless
     for change in changes:
         _apply(edited, change)
     for key, remark in remarks.items():
@@ -162,10 +164,12 @@ def _changes(target: Path, overrides: Sequence[Override]) -> list[Change]:
     return list(found.values())
 
 
-def _remarks(root: Any, changes: Sequence[Change]) -> dict[str, str]:
-    """New key → the comment behind the line it came from: that of the same name, or value."""
+def _remarks(root: Any, changes: Sequence[Change]) -> tuple[dict[str, str], list[str]]:
+    """New key → the comment behind the line it came from: that of the same name, or value;
+    and the comments of which no line is left."""
     new = [leaf for change in changes if change.value is not REMOVE for leaf in _leaves(change)]
     found: dict[str, str] = {}
+    homeless = []
     for change in changes:
         if change.value is REMOVE:
             for old, comment in _comments(root, change.key):
@@ -174,7 +178,9 @@ def _remarks(root: Any, changes: Sequence[Change]) -> dict[str, str]:
                 named = [key for key in same if key.rpartition(".")[2] == old.rpartition(".")[2]]
                 if named or len(same) == 1:
                     found[(named or same)[0]] = comment
-    return found
+                else:
+                    homeless.append(printable(f"the comment of {old}: {comment}"))
+    return found, homeless
 
 
 def _leaves(change: Change) -> Iterator[tuple[str, Any]]:

@@ -228,6 +228,8 @@ def compare_runs(runs: tuple[Path, ...], **flags: Any) -> int:
 
     if len(runs) < 2:
         raise UsageError("two run directories or more are needed")
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise UsageError("a run directory is named twice; compare it with another")
     gates = [read_gate(text) for text in flags["gates"]]
     sides = read_sides(runs)
     found = compare(sides, gates=gates, forced=flags["force"])
@@ -245,6 +247,5 @@ def compare_runs(runs: tuple[Path, ...], **flags: Any) -> int:
         print_comparison(found, place, console_for_results())
     refused = [pair for pair in found["comparisons"] if pair["obstacles"] and not pair["forced"]]
     if refused:
-        reasons = "; ".join(refused[0]["obstacles"])
-        raise UsageError(f"not comparable: {reasons}; --force compares them nevertheless")
+        raise UsageError("not comparable, as said above; --force compares them nevertheless")
     return gate_exit(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runners.errors import Exit, UsageError
+from runners.errors import Exit, OutputError, UsageError
 
 if TYPE_CHECKING:
     from runners.experiments.slo import Checked, Objective
@@ -57,6 +57,11 @@ def _checked(run: Path, slo: Path | None) -> "tuple[list[Checked], bool]":
     summary = directory.read_json("group.json") if run.is_dir() else None
     if summary is None:
         raise UsageError(f"{run}: no run directory with a results.json, and no group")
+    if summary["kind"] != "repeats":
+        runs = ", ".join(str(run / "runs" / each["run"]) for each in summary["runs"][:2])
+        raise UsageError(
+            f"{run}: a {summary['kind']} has no one load; gate one of its runs: {runs}"
+        )
     invalid = summary["verdict"]["status"] == "invalid"
     return check_group(summary, _objectives(run, slo)), invalid
 
@@ -79,8 +84,6 @@ def _write_junit(file: Path, run: Path, checked: "Sequence[Checked]") -> None:
     """A test case for each objective; undecided ones are failures too."""
     from xml.etree.ElementTree import Element, SubElement, tostring
 
-    from runners.rundir import writing
-
     failed = sum(each.outcome != "pass" for each in checked)
     suite = Element(
         "testsuite", name=f"SLO of {run.name}", tests=str(len(checked)), failures=str(failed)
@@ -89,5 +92,8 @@ def _write_junit(file: Path, run: Path, checked: "Sequence[Checked]") -> None:
         case = SubElement(suite, "testcase", classname="slo", name=each.objective.metric)
         if each.outcome != "pass":
             SubElement(case, "failure", type=each.outcome, message=each.text)
-    with writing(file):
-        file.write_bytes(b'<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suite) + b"\n")
+    text = b'<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(suite) + b"\n"
+    try:
+        file.write_bytes(text)
+    except OSError as error:
+        raise OutputError(f"--junit {file}: cannot be written: {error.strerror}") from error

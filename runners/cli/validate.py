@@ -51,6 +51,8 @@ def validate(profiles: tuple[str, ...], named: tuple[str, ...], **flags: Any) ->
     if not references:
         raise UsageError("no profile: name one with --profile, e.g. --profile standard")
     overrides = _overrides(flags)
+    if flags["fixing"] and flags["as_json"]:
+        raise UsageError("--fix and --json: --fix prints what differs; ask for JSON afterwards")
     if flags["fixing"]:
         return max(_fix(reference, overrides, flags) for reference in references)
     reports = [_report(reference, overrides, flags) for reference in references]
@@ -121,7 +123,9 @@ def _print(report: dict[str, Any]) -> None:
         for name, count in counts.items()
         if count
     )
-    print(f"{report['profile']}: {report['verdict']}{f' ({said})' if said else ''}")
+    strictly = report["verdict"] == "rejected" and not counts["error"]
+    why = "; --strict counts warnings as errors" if strictly else ""
+    print(f"{report['profile']}: {report['verdict']}{f' ({said}{why})' if said else ''}")
     if any(finding.rule == "profile.older-spelling" for finding in findings):
         print("--fix writes it in today's words into a new file")
 
@@ -143,6 +147,8 @@ def _fix(reference: str, overrides: Sequence[Override], flags: dict[str, Any]) -
         print(fixed.diff, end="")
         for choice in fixed.choices:
             print(f"chosen, please check: {choice}")
+        for line in fixed.taken_out:
+            print(f"taken out, please check: {line}")
         print(f"{fixed.path} written")
         report = _report(str(fixed.path), overrides, flags)
     _print(report)
@@ -151,6 +157,13 @@ def _fix(reference: str, overrides: Sequence[Override], flags: dict[str, Any]) -
 
 def _explain(name: str) -> int:
     found = [rule for rule in all_rules() if rule.id == name]
+    if not found and name.startswith("profile."):
+        print(f"{name}: about how the file is written, before any rule (docs/profiles.md)")
+        return Exit.DONE
+    subject = [rule.id for rule in all_rules() if rule.subject == name]
+    if subject:
+        print("\n".join(subject))
+        return Exit.DONE
     if not found:
         from difflib import get_close_matches
 

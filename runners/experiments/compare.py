@@ -1,5 +1,6 @@
 """The comparison of sides that were run: every figure, how sure the difference is, a verdict."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -140,8 +141,19 @@ def _remarks(baseline: Side, other: Side, pairs: Sequence[tuple[Finished, Finish
         found.append(f"{left} round{'s' * (left > 1)} left out: a run is missing or invalid")
     degraded = sum(run.results["verdict"]["status"] == "degraded" for pair in pairs for run in pair)
     if degraded:
-        found.append(f"{degraded} of {2 * len(pairs)} runs are degraded; see their reasons")
+        found.append(f"{degraded} of {2 * len(pairs)} runs are degraded: {_reasons(pairs)}")
     return found
+
+
+def _reasons(pairs: Sequence[tuple[Finished, Finished]], most: int = 3) -> str:
+    """Why runs are degraded; reasons that differ only in their numbers are told once."""
+    told: dict[str, str] = {}
+    for pair in pairs:
+        for run in pair:
+            for reason in run.results["verdict"]["reasons"]:
+                told.setdefault(re.sub(r"\d[\d.,]*", "#", reason), reason)
+    more = f"; and {len(told) - most} more" if len(told) > most else ""
+    return "; ".join(list(told.values())[:most]) + more
 
 
 def _figures(
@@ -183,7 +195,7 @@ def _figure_json(
     if about.whole and answers:
         said, why = "not comparable", answers
     elif found.p is None:
-        why = "no interval: too few samples in the runs, and too few rounds"
+        said, why = "not comparable", "too few samples in the runs, and too few rounds, to judge"
     return {
         "verdict": said,
         "why": why,

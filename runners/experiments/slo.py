@@ -15,6 +15,7 @@ from runners.experiments.gate import Outcome, judged
 from runners.experiments.rounds import check_metric, stat_of, why_missing
 
 ERROR_RATE = "error_rate"
+OF_A_REQUEST = ("ttft_ms", "tpot_ms", "e2e_latency_ms")
 _LIMIT = re.compile(r"(?P<sign><=|>=)\s*(?P<number>\d+(\.\d*)?([eE][-+]?\d+)?)")
 
 
@@ -69,6 +70,11 @@ def objectives(limits: Mapping[str, Any], where: str) -> list[Objective]:
 
 
 def _objective(metric: str, limit: Any, where: str) -> Objective:
+    if metric in OF_A_REQUEST:
+        raise UsageError(
+            f"{where}: {metric} limits each request and makes goodput, which is counted while "
+            f"measuring: put it into the profile's slo, and here a figure such as {metric}.p95"
+        )
     if metric != ERROR_RATE:
         check_metric(metric, where)
     lower = metric == ERROR_RATE or tested(metric).better == "lower"
@@ -129,16 +135,28 @@ def _check(asked: Objective, results: Mapping[str, Any]) -> Checked:
     count = results["requests"].get("in_window")
     judged_so = _judge(asked, stat["value"], stat.get("low"), stat.get("high"), count)
     lacks = (results.get("not_measured") or {}).get(f"{asked.metric}.interval")
-    return replace(judged_so, text=f"{judged_so.text}: {lacks}") if lacks else judged_so
+    if not lacks:
+        return judged_so
+    more, text = _more_for_interval(str(lacks), count or 0), f"{judged_so.text}: {lacks}"
+    if more is not None and judged_so.outcome == "undecided":
+        text += f"; about {more} more requests would decide"
+        return replace(judged_so, text=text, more_requests=more)
+    return replace(judged_so, text=text)
 
 
 def _error_rate(requests: Mapping[str, Any]) -> tuple[float, float, float, int]:
     """(value, low, high, count): failed of all, Wilson's 95 % interval."""
     count = requests["ok"] + requests["failed"]
-    share, z2 = requests["failed"] / count, 1.959964**2
+    share = requests["failed"] / count
+    return share, *_wilson(share, count), count
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
+    z2 = 1.959964**2
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * count)) / count) / (1 + z2 / count)
-    return share, max(0.0, middle - half), min(1.0, middle + half), count
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _judge(
@@ -151,6 +169,8 @@ def _judge(
     more = None
     if outcome == "undecided":
         more = _more(asked.limit, value, low, high, count)
+        if asked.metric == ERROR_RATE and count:
+            more = _more_for_share(asked.limit, value, count)
         if more is not None:
             text += f"; about {more} more requests would decide"
     return Checked(asked, outcome, value, low, high, more, text)
@@ -165,6 +185,28 @@ def _more(
     half = high - value if value < limit else value - low
     needed = count * (half / abs(value - limit)) ** 2
     return max(1, math.ceil(needed - count)) if needed < 1e9 else None
+
+
+def _more_for_share(limit: float, share: float, count: int) -> int | None:
+    """Requests until Wilson's interval of the same share leaves the limit out."""
+    if share == limit:
+        return None
+    total = count
+    while total < 10**9:
+        low, high = _wilson(share, total)
+        if not low <= limit <= high:
+            return max(1, total - count)
+        total = math.ceil(1.02 * total) + 1
+    return None
+
+
+def _more_for_interval(lacks: str, count: int) -> int | None:
+    """From the reason why a percentile has no interval: `44 …, 72 needed`."""
+    numbers = re.search(r"(\d+)(?: samples)?, (\d+) needed", lacks)
+    if numbers is None or not int(numbers[1]):
+        return None
+    # Some to spare, since how much samples depend on each other is only estimated.
+    return math.ceil(count * 1.2 * int(numbers[2]) / int(numbers[1])) - count
 
 
 def _said(asked: Objective) -> str:

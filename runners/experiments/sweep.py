@@ -73,7 +73,9 @@ class Sweep:
         cell, number = divmod(inside, self.repeats)
         server = self.usable[place]
         name = "-".join(filter(None, [server.name, f"cell-{cell + 1}", f"round-{number + 1}"]))
-        return Round(index, name, profile.load.seed + number, self.loads[cell], server.name)
+        # Cells of one server have prompts of their own: none finds another's in its cache.
+        seed = profile.load.seed + inside
+        return Round(index, name, seed, self.loads[cell], server.name)
 
     def progress_text(self, profile: Profile, coming: Round) -> str:
         total = len(self.usable) * len(self.loads) * self.repeats

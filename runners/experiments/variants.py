@@ -58,12 +58,14 @@ def of_backends(
         try:
             sides[name] = checked(load_profile(profile, [*asked, *overrides]))
         except ProfileError as error:
-            refused[name] = "; ".join(error.lines())
+            refused[name] = "; ".join(dict.fromkeys(error.lines()))
+    if backends and len(names) < 2:
+        raise UsageError(f"--backends {names[0]}: name two or more")
     if backends and refused:
         raise UsageError(_refusals(refused))
     if len(sides) < 2:
         only = f"only {next(iter(sides))} can serve" if sides else "no backend can serve"
-        raise UsageError(f"{only} this profile; {_refusals(refused)}")
+        raise UsageError(f"{only} this profile: {_refusals(refused)}")
     return Variants(sides, refused, ("engine",))
 
 

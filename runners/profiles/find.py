@@ -43,7 +43,7 @@ def find_profile(reference: str | Path) -> Path:
         return named
     if _is(path, Path.is_dir):
         raise UsageError(f"{shown_path(path)} is a folder; name a profile in it")
-    raise not_found(str(reference), "run with --list-profiles to see them all")
+    raise not_found(str(reference), "./bench.sh --list-profiles shows them all")
 
 
 def find_by_name(reference: str) -> Path | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runners.profiles.engine_section import Json
-from runners.profiles.section import Positive, PositiveFloat, Section
+from runners.profiles.section import AsText, Positive, PositiveFloat, Section
 
 KubernetesName = Annotated[
     str,
@@ -37,7 +37,7 @@ class Resources(Section):
     """What one replica asks of a node."""
 
     gpu: Gpu = Field(default_factory=Gpu, description="Accelerators.")
-    cpu: str = Field(
+    cpu: AsText = Field(
         default="4",
         pattern=r"^\d+(\.\d+)?m?$",
         examples=["4", "500m"],

@@ -97,3 +97,24 @@ def test_bad_limits_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().err.count("\n") == 1
     assert main([str(run)], gate, "gate.py") == 2
     assert "--slo" in capsys.readouterr().err
+
+
+def test_a_group_of_different_loads_is_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = {"kind": "comparison", "verdict": {"status": "valid"}, "runs": [{"run": "a-1"}]}
+    (tmp_path / "group.json").write_text(json.dumps(summary))
+    slo = tmp_path / "slo.yaml"
+    slo.write_text("ttft_ms.p95: 90")
+    assert main([str(tmp_path), "--slo", str(slo)], gate, "gate.py") == 2
+    assert "a-1" in capsys.readouterr().err
+
+
+def test_a_share_says_how_many_requests_without_a_failure_decide(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge(write_run(tmp_path), "error_rate: 0.001")
+    # 0 of n: the upper bound is z^2 / (n + z^2), below 0.001 for n > 3837.6.
+    said = capsys.readouterr().out
+    more = int(said.partition("about ")[2].partition(" ")[0])
+    assert 2838 <= more <= 2960

@@ -288,7 +288,9 @@ def concurrency(case: Case) -> Iterator[Hit]:
             f"{each} requests in flight on each engine, but {found.line()}, which holds {held} of"
             f" {mean:g} tokens."
         )
-        fix = f"concurrency: {held * copies}, or say that you measure an overloaded engine."
+        fix = f"concurrency: {held * copies}  # or say that you measure an overloaded engine"
+        if not held:
+            fix = _roomier(case, found)
         yield Hit("load.concurrency", why, fix)
 
 

@@ -72,6 +72,7 @@ def _ranks(args: Mapping[str, Any]) -> int | None:
     basis="source",
     evidence="vLLM, ParallelConfig: 'World size (…) is larger than the number of available GPUs'; "
     "before 0.13 it waits for a Ray cluster that is not there.",
+    engines=("vllm", "tensorrt-llm"),
     targets=("kserve",),
 )
 def gpus_missing(case: Case) -> Iterator[Hit]:

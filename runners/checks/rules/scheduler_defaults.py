@@ -48,7 +48,7 @@ def unpinned(case: Case) -> Iterator[Hit]:
             yield Hit(
                 key,
                 f"{name} is not set, and its default changes with the GPU and the version.",
-                f"{name}: {(2048, 256)[place]} (or what suits your GPU)",
+                f"{name}: {(2048, 256)[place]}  # or what suits your GPU",
             )
             continue
         gpu = case.profile.resources.gpu.type
