@@ -347,7 +347,7 @@ def test_knative_scales_to_zero_and_a_request_wakes_it(kserve_cluster: Start, ec
     ]
     cluster.advance(200)
     assert (cluster.server.all("pods", "bench"), ready(cluster)) == ([], "True")
-    cluster.run(speed=600)
+    cluster.run(speed=30)
     address = (str(door.hostname), int(door.port or 0))
     assert fetch(address, "nobody.example.com") == b"no healthy upstream"
     assert fetch(address, "demo-bench.example.com") == b"/v1/models"
