@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from runners.checks.case import Case
 from runners.checks.check import case_of
@@ -125,8 +124,3 @@ def _differences(answer: Answer, findings: Sequence[Finding]) -> Iterable[Findin
                 "If its version is the profile's, the rule is wrong: please report it.",
                 finding.where,
             )
-
-
-def plain(answer: Answer) -> dict[str, Any]:
-    """An answer as JSON takes it."""
-    return {"id": answer.id, "verdict": answer.verdict, "error": answer.error}

@@ -42,16 +42,6 @@ _REPLACES = {
 # What a price of another name left in the profile does not hold for the one given by flag.
 _PRICED = (*PRICES, "kind", "source", "date")
 
-_BACKENDS = {
-    "vllm": ("vllm", "vllm"),
-    "vllm-huggingface": ("vllm", "vllm-huggingface"),
-    "tgi": ("tgi", "tgi"),
-    "tensorrt-llm": ("tensorrt-llm", "tensorrt-llm"),
-    "tensorrt": ("tensorrt-llm", "tensorrt-llm"),
-    "trtllm": ("tensorrt-llm", "tensorrt-llm"),
-    "triton": ("tensorrt-llm", "triton"),
-}
-
 
 def overrides(flags: dict[str, Any]) -> list[Override]:
     """What the flags change in a profile, in order; `--set` comes last."""
@@ -133,13 +123,9 @@ def _to_a_rate(profile: str | None) -> list[Override]:
 
 def engine_overrides(name: str) -> list[Override]:
     """The engine and the way to serve it that a backend's name or alias stands for."""
-    if name not in _BACKENDS:
-        raise UsageError(f"--backend {name}: choose one of {', '.join(_BACKENDS)}")
-    engine, backend = _BACKENDS[name]
-    return [
-        Override("engine.name", engine, "--backend"),
-        Override("engine.backend", backend, "--backend"),
-    ]
+    from runners.experiments.variants import backend_overrides
+
+    return backend_overrides(name, "--backend")
 
 
 def _mapping(flag: str, path: Path, of: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The command line's side of groups: --repeats, --until, --saturate and --resume."""
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +131,7 @@ def _rounds_text(experiment: "Experiment") -> str:
 def _refuse_contradictions(group: "Group", flags: dict[str, Any]) -> None:
     """The group's settings are those it was begun with."""
     from runners.cli.flags import overrides
+    from runners.experiments.sides import differing
     from runners.profiles.load import load_profile
 
     where = f"--resume {flags['resume']}"
@@ -144,7 +144,7 @@ def _refuse_contradictions(group: "Group", flags: dict[str, Any]) -> None:
     profile = flags["profile"] or str(group.directory / "profile.yaml")
     given = load_profile(profile, overrides({**flags, "profile": profile})).profile
     theirs = group.loaded.profile.model_dump(mode="json")
-    for key, ours, other in _differences(theirs, given.model_dump(mode="json")):
+    for key, ours, other in differing(theirs, given.model_dump(mode="json")):
         raise UsageError(
             f"{where}: {key} is {json.dumps(ours)} in this group, and {json.dumps(other)} by the "
             "flags given; leave them out, or begin a new group"
@@ -174,17 +174,6 @@ def _settings_text(experiment: "Experiment") -> str:
     until = kept["until"]
     more = f" --until {until['metric']}:{until['percent']:g}" if until else ""
     return f"--repeats {kept['repeats']}{more}"
-
-
-def _differences(
-    first: Any, second: Any, path: Sequence[str] = ()
-) -> Iterator[tuple[str, Any, Any]]:
-    """(dotted key, first's value, second's) wherever two plain trees differ."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        for key in dict.fromkeys([*first, *second]):
-            yield from _differences(first.get(key), second.get(key), (*path, str(key)))
-    elif first != second:
-        yield ".".join(path), first, second
 
 
 def _told(outcome: "GroupOutcome", flags: dict[str, Any]) -> int:

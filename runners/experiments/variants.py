@@ -30,12 +30,22 @@ class Variants:
     subject: tuple[str, ...] = ()
 
 
-def backend_name(text: str) -> str:
+def backend_name(text: str, flag: str = "--backends") -> str:
     """A backend by its name or alias. Raises UsageError."""
     name = ALIASES.get(text, text)
     if name not in BACKENDS:
-        raise UsageError(f"{text}: no such backend; choose from {', '.join(BACKENDS)}")
+        known = ", ".join((*BACKENDS, *ALIASES))
+        raise UsageError(f"{flag} {text}: choose one of {known}")
     return name
+
+
+def backend_overrides(text: str, flag: str) -> list[Override]:
+    """The engine and the way to serve it that a backend's name or alias stands for."""
+    name = backend_name(text, flag)
+    return [
+        Override("engine.name", BACKENDS[name], flag),
+        Override("engine.backend", name, flag),
+    ]
 
 
 def of_backends(
@@ -51,10 +61,7 @@ def of_backends(
         raise UsageError(f"--backends {' '.join(names)}: a backend is named twice")
     sides, refused = {}, {}
     for name in names:
-        asked = [
-            Override("engine.name", BACKENDS[name], "--backends"),
-            Override("engine.backend", name, "--backends"),
-        ]
+        asked = backend_overrides(name, "--backends")
         try:
             sides[name] = checked(load_profile(profile, [*asked, *overrides]))
         except ProfileError as error:
