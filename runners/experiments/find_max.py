@@ -12,7 +12,7 @@ from typing import Any
 from runners.errors import UsageError
 from runners.experiments.rounds import Conclusion, Finished, Round, first_free
 from runners.experiments.saturation import load_key
-from runners.experiments.slo import ERROR_RATE, Checked, check_run, objectives
+from runners.experiments.slo import ERROR_RATE, Z2, Checked, check_run, objectives
 from runners.measure.latency import QUANTILES
 from runners.measure.statistics import samples_for_interval
 from runners.profiles.engine_section import Json
@@ -24,7 +24,6 @@ GOODPUT_SHARE = 0.99
 PRECISION = 0.05
 _MOST_STEPS = 24
 _SMALLEST_RATE = 0.01
-_Z2 = 1.959964**2
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def enough_requests(asked: Mapping[str, Any]) -> int:
         if quantile is not None:
             needed = max(needed, samples_for_interval(quantile))
         elif each.metric in (GOODPUT, ERROR_RATE) and 0 < share < 1:
-            needed = max(needed, math.ceil(_Z2 * share / (1 - share)) + 1)
+            needed = max(needed, math.ceil(Z2 * share / (1 - share)) + 1)
     # Some of the requests fall outside the steady window.
     return math.ceil(1.25 * needed)
 

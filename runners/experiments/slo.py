@@ -13,8 +13,11 @@ from runners.errors import UsageError
 from runners.experiments.compare import tested
 from runners.experiments.gate import Outcome, judged
 from runners.experiments.rounds import check_metric, stat_of, why_missing
+from runners.measure.statistics import wilson
 
 ERROR_RATE = "error_rate"
+# The normal quantile of 95 %, squared.
+Z2 = 1.959964**2
 OF_A_REQUEST = ("ttft_ms", "tpot_ms", "e2e_latency_ms")
 _LIMIT = re.compile(r"(?P<sign><=|>=)\s*(?P<number>\d+(\.\d*)?([eE][-+]?\d+)?)")
 
@@ -148,15 +151,7 @@ def _error_rate(requests: Mapping[str, Any]) -> tuple[float, float, float, int]:
     """(value, low, high, count): failed of all, Wilson's 95 % interval."""
     count = requests["ok"] + requests["failed"]
     share = requests["failed"] / count
-    return share, *_wilson(share, count), count
-
-
-def _wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    z2 = 1.959964**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * count)) / count) / (1 + z2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return share, *wilson(share, count, Z2), count
 
 
 def _judge(
@@ -193,7 +188,7 @@ def _more_for_share(limit: float, share: float, count: int) -> int | None:
         return None
     total = count
     while total < 10**9:
-        low, high = _wilson(share, total)
+        low, high = wilson(share, total, Z2)
         if not low <= limit <= high:
             return max(1, total - count)
         total = math.ceil(1.02 * total) + 1

@@ -222,11 +222,15 @@ def share(hits: Bools) -> Estimate:
     effective = float(count)
     if found.error > 0:
         effective = min(effective, value * (1 - value) / found.error**2)
-    z2 = student(found.batches - 1) ** 2
-    middle = (value + z2 / (2 * effective)) / (1 + z2 / effective)
-    variance = value * (1 - value) / effective + z2 / (4 * effective**2)
-    half = math.sqrt(z2 * variance) / (1 + z2 / effective)
-    return Estimate(value, max(0.0, middle - half), min(1.0, middle + half))
+    return Estimate(value, *wilson(value, effective, student(found.batches - 1) ** 2))
+
+
+def wilson(value: float, count: float, z2: float) -> Bounds:
+    """Interval of a share of `count` independent samples (Wilson 1927). z2: quantile squared."""
+    middle = (value + z2 / (2 * count)) / (1 + z2 / count)
+    variance = value * (1 - value) / count + z2 / (4 * count**2)
+    half = math.sqrt(z2 * variance) / (1 + z2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def repeat_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
